@@ -325,7 +325,7 @@ fn answer(state: &mut AppState, votes: &mut fake::feedback::Votes, cmds: Vec<Cmd
         let told = match cmd {
             Cmd::Send(Command::Offer { prompt }) => vec![votes.offer(8, prompt)],
             Cmd::Send(Command::Vote { pair, choice, seconds }) => votes.vote(pair, choice, seconds),
-            Cmd::Send(Command::Unvote) => vec![votes.unvote()],
+            Cmd::Send(Command::Unvote { .. }) => vec![votes.unvote()],
             _ => Vec::new(),
         };
         for event in told {

@@ -9,307 +9,28 @@ mod common;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::OnceLock,
 };
 
 use common::{
-    Done, checkpoints, copy_all, danlu, json_file,
-    launch::{self, is_step, setup},
+    checkpoints, json_file,
+    launch::is_step,
     no_leftovers, objects, scratch, snapshot, stage_checkpoint, text,
+    voter::{
+        MODEL, OFFER, Person, QUIT, REWARD, Telling, args, back_to, bases, copied, lines, longer, newest, played,
+        recommends, same, scores, stage, vote,
+    },
 };
 use danlu::{
-    compute::Device,
-    data::{Format, Role, Tokenizer, Turn, encode_prompt, read_preferences},
-    nn::{Head, ModelConfig, ParamTable, ScalarEvaluator, TokenRows, Weights},
+    data::{Format, Role, Turn, read_preferences},
     protocol::{Ask, Choice, Command, Event, Offer, Refit, Sampling, VotedPair, Who},
-    store::{Links, RealFs, read_model},
-    train::{Setup, Summary, model_folder},
 };
 use serde_json::{Value, json};
-
-/// A model with steps of milliseconds, whose vocabulary covers most of the pairs.
-const MODEL: [&str; 6] = [
-    "model.num_hidden_layers=2",
-    "model.hidden_size=32",
-    "model.num_attention_heads=2",
-    "model.intermediate_size=64",
-    "model.vocab_size=1500",
-    "model.max_position_embeddings=128",
-];
-/// Settings of the reward model, whichever stage runs.
-const REWARD: [&str; 5] = [
-    "reward.steps=30",
-    "reward.batch_size=16",
-    "reward.eval_steps=0",
-    "reward.save_steps=10",
-    "reward.learning_rate=2e-3",
-];
-
-fn args(run: &Path, stage: &str, sets: &[&str], more: &[&str]) -> Vec<String> {
-    let mut args: Vec<String> = ["train", "--json", "--stage", stage, "--run"].map(str::to_owned).into();
-    args.push(text(run));
-    for set in sets {
-        args.extend(["--set".to_owned(), (*set).to_owned()]);
-    }
-    args.extend(more.iter().map(|s| (*s).to_owned()));
-    args
-}
-
-fn stage(run: &Path, stage: &str, sets: &[&str], more: &[&str]) -> Done {
-    danlu(args(run, stage, sets, more))
-}
-
-fn pairs_file() -> String {
-    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl")).unwrap()
-}
-
-/// Conversations in which a question has one of four answers: short or long, with a character or without.
-fn canned(dir: &Path) -> String {
-    let answers = [
-        "杭州有西湖、断桥和灵隐寺，都很好玩。",
-        "我推荐西湖。",
-        "去杭州可以看西湖、断桥和灵隐寺。",
-        "我推荐西湖、断桥、长城和灵隐寺，都很好玩，都很好看。",
-    ];
-    let pairs = pairs_file();
-    let line = |(i, line): (usize, &str)| {
-        let prompt = serde_json::from_str::<Value>(line).unwrap()["prompt"].clone();
-        json!({"task": "canned", "prompt": prompt, "completion": answers[i % 4]}).to_string() + "\n"
-    };
-    let path = dir.join("canned.jsonl");
-    fs::write(&path, pairs.lines().enumerate().map(line).collect::<String>()).unwrap();
-    format!("sft.source=[{{name=\"canned\",path={:?}}}]", text(&path))
-}
-
-/// Runs that all tests copy: a fine-tuned one, and one with a reward model.
-struct Bases {
-    _dir: tempfile::TempDir,
-    pretrained: PathBuf,
-    tuned: PathBuf,
-    rewarded: PathBuf,
-}
-
-fn bases() -> &'static Bases {
-    static BASES: OnceLock<Bases> = OnceLock::new();
-    BASES.get_or_init(|| {
-        let dir = scratch();
-        let [pretrained, tuned, rewarded] = ["pretrained", "tuned", "rewarded"].map(|name| dir.path().join(name));
-        let quiet = ["eval_steps=0", "probe_steps=0", "warmup_steps=2"];
-        let talk = canned(dir.path());
-        let first = [&MODEL[..], &quiet, &["steps=4", "batch_size=2", "context=32", &talk]].concat();
-        stage(&pretrained, "pretrain", &first, &["--size", "1m"]).good();
-        copy_all(&pretrained, &tuned);
-        let second = [&quiet[..], &["steps=150", "batch_size=4", "learning_rate=1e-2", "save_steps=50"]].concat();
-        stage(&tuned, "sft", &second, &[]).good();
-        fs::write(tuned.join("data/reward-own.jsonl"), pairs_file()).unwrap();
-        copy_all(&tuned, &rewarded);
-        stage(&rewarded, "reward", &REWARD, &[]).good();
-        Bases { _dir: dir, pretrained, tuned, rewarded }
-    })
-}
-
-fn copied(base: &Path, dir: &Path, name: &str) -> PathBuf {
-    let run = dir.join(name);
-    copy_all(base, &run);
-    run
-}
-
-/// Trains as with a screen.
-fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
-    launch::played(run, &Setup { interactive: true, ..setup(stage, sets) }, script)
-}
-
-const OFFER: Command = Command::Offer { prompt: None };
-const QUIT: Command = Command::Stop { save: true };
-
-fn vote(offer: &Offer, choice: Choice) -> Command {
-    Command::Vote { pair: offer.pair, choice, seconds: 3.0 }
-}
-
-/// Which of two answers a hidden preference prefers.
-type Taste = fn(&str, &str) -> Option<bool>;
-
-fn shorter(a: &str, b: &str) -> Option<bool> {
-    let (a, b) = (a.chars().count(), b.chars().count());
-    (a != b).then_some(a < b)
-}
-
-fn longer(a: &str, b: &str) -> Option<bool> {
-    shorter(a, b).map(|is| !is)
-}
-
-fn has(c: &'static str) -> impl Fn(&str, &str) -> Option<bool> {
-    move |a, b| (a.contains(c) != b.contains(c)).then(|| a.contains(c))
-}
-
-fn recommends(a: &str, b: &str) -> Option<bool> {
-    has("推荐")(a, b)
-}
-
-fn plain(a: &str, b: &str) -> Option<bool> {
-    has("推荐")(b, a)
-}
-
-fn sober(a: &str, b: &str) -> Option<bool> {
-    has("都很好玩")(b, a)
-}
-
-fn denies(a: &str, b: &str) -> Option<bool> {
-    has("不")(a, b)
-}
-
-/// A simulated voter: skips the first pairs that the preference distinguishes, which stay unseen by the reward model,
-/// and votes on as many after them.
-struct Person {
-    taste: Taste,
-    unseen: Vec<Offer>,
-    apart: usize,
-    votes: usize,
-    wanted: usize,
-    voted: Vec<VotedPair>,
-    refits: Vec<Refit>,
-    offered: Vec<Offer>,
-    refused: Vec<String>,
-    notes: Vec<String>,
-}
-
-impl Person {
-    fn new(taste: Taste, apart: usize, wanted: usize) -> Person {
-        Person {
-            taste,
-            unseen: Vec::new(),
-            apart,
-            votes: 0,
-            wanted,
-            voted: Vec::new(),
-            refits: Vec::new(),
-            offered: Vec::new(),
-            refused: Vec::new(),
-            notes: Vec::new(),
-        }
-    }
-
-    fn hears(&mut self, event: &Event) -> Vec<Command> {
-        match event {
-            Event::Started(_) => vec![Command::Pause, OFFER],
-            Event::Offered(offer) => {
-                self.offered.push((**offer).clone());
-                let choice = match (self.taste)(&offer.a, &offer.b) {
-                    None => Choice::Skip,
-                    Some(_) if self.unseen.len() < self.apart => {
-                        let new = |o: &Offer| o.prompt != offer.prompt || o.a != offer.a || o.b != offer.b;
-                        if self.unseen.iter().all(new) {
-                            self.unseen.push((**offer).clone());
-                        }
-                        Choice::Skip
-                    }
-                    Some(true) => Choice::A,
-                    Some(false) => Choice::B,
-                };
-                vec![vote(offer, choice)]
-            }
-            Event::Voted(voted) => {
-                self.voted.push((**voted).clone());
-                self.votes += usize::from(voted.choice != Choice::Skip && !voted.repeat);
-                if self.votes == self.wanted { vec![QUIT] } else { vec![OFFER] }
-            }
-            Event::Refitted(refit) => {
-                self.refits.push(refit.clone());
-                Vec::new()
-            }
-            Event::Refused { text } => {
-                self.refused.push(text.clone());
-                if self.refused.len() > 500 { vec![QUIT] } else { vec![OFFER] }
-            }
-            Event::Note { text, .. } => {
-                self.notes.push(text.clone());
-                Vec::new()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// Agreement of a reward checkpoint with the taste over the unseen pairs.
-    fn agreement(&self, run: &Path, checkpoint: &str) -> f64 {
-        let pairs: Vec<(String, String, String)> =
-            self.unseen.iter().map(|o| (o.prompt.clone(), o.a.clone(), o.b.clone())).collect();
-        let scores = scores(run, checkpoint, &pairs);
-        let agrees = self.unseen.iter().zip(&scores).filter(|(o, (a, b))| (self.taste)(&o.a, &o.b) == Some(a > b));
-        agrees.count() as f64 / self.unseen.len().max(1) as f64
-    }
-}
-
-/// Normalised scores of pairs as transformers would compute them: the checkpoint's score minus the shift.
-fn scores(run: &Path, checkpoint: &str, pairs: &[(String, String, String)]) -> Vec<(f64, f64)> {
-    let folder = run.join("checkpoints").join(checkpoint);
-    let config = fs::read_to_string(folder.join("config.json")).unwrap();
-    let config = ModelConfig::from_json_as(&config, Head::Score).unwrap();
-    let table = std::sync::Arc::new(ParamTable::scalar(&config));
-    let mut file = read_model(&RealFs, &folder, Links::Follow).unwrap();
-    let slab = model_folder::fill(&table, &mut file, "").unwrap();
-    let mut device = Device::open("cpu").unwrap();
-    let weights = Weights::alloc(&mut device, "reward", &table).unwrap();
-    weights.write(&mut device, &slab).unwrap();
-    let context = 128;
-    let mut scorer = ScalarEvaluator::new(&mut device, &config, &weights, 2, context).unwrap();
-    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-    let tokenizer = Tokenizer::from_json(&read("tokenizer.json"), Some(&read("tokenizer_config.json"))).unwrap();
-    let end = tokenizer.chat().unwrap().end;
-    let shift = json_file(&folder.join("state.json"))["reward_shift"].as_f64().unwrap();
-    let mut all = Vec::new();
-    for (prompt, a, b) in pairs {
-        let mut ids = Vec::new();
-        let mut last = Vec::new();
-        for (row, answer) in [a, b].into_iter().enumerate() {
-            let mut text = encode_prompt(&[Turn::new(Role::User, prompt.as_str())], &tokenizer).unwrap();
-            text.extend(tokenizer.encode(answer).unwrap());
-            text.push(end);
-            last.push(row * context + text.len() - 1);
-            text.resize(context, 0);
-            ids.extend(text);
-        }
-        let scores = scorer.scores(&mut device, TokenRows { ids: &ids, starts: None }).unwrap();
-        all.push((f64::from(scores[last[0]]) - shift, f64::from(scores[last[1]]) - shift));
-    }
-    all
-}
-
-fn lines(run: &Path) -> Vec<Value> {
-    fs::read_to_string(run.join("preferences.jsonl")).map(|text| objects(&text)).unwrap_or_default()
-}
-
-fn newest(run: &Path) -> String {
-    checkpoints(run).into_iter().filter(|name| name.starts_with("reward-")).max().unwrap()
-}
-
-/// The tensors of a reward checkpoint, and all of its state except times.
-fn same(a: &Path, b: &Path, step: usize, what: &str) {
-    let files = |run: &Path| -> Vec<(String, Vec<u8>)> {
-        let folder = stage_checkpoint(run, "reward", step);
-        let all = snapshot(&folder).into_iter().filter(|(path, _)| !path.ends_with("manifest.json"));
-        all.map(|(path, bytes)| (text(path.strip_prefix(&folder).unwrap()), bytes)).collect()
-    };
-    for ((name, x), (other, y)) in files(a).into_iter().zip(files(b)) {
-        assert_eq!(name, other, "{what}");
-        assert!(x == y, "{what}: {name} differs at step {step}");
-    }
-    no_leftovers(b);
-}
-
-/// Removes reward checkpoints after a step, as after a kill before their save.
-fn back_to(run: &Path, step: usize) {
-    for name in checkpoints(run).into_iter().filter(|name| name.starts_with("reward-")) {
-        if name > format!("reward-{step:08}") {
-            fs::remove_dir_all(run.join("checkpoints").join(name)).unwrap();
-        }
-    }
-}
 
 /// After twenty votes by a hidden preference the model follows it on unseen pairs, in either direction, and does not
 /// forget the built-in pairs.
 #[test]
 fn twenty_votes_teach_a_hidden_preference() {
-    let tastes: [(&str, Taste); 2] = [("longer", longer), ("推荐", recommends)];
+    let tastes: [(&str, Telling); 2] = [("longer", longer), ("推荐", recommends)];
     for (name, taste) in tastes {
         let dir = scratch();
         let run = copied(&bases().rewarded, dir.path(), "run");
@@ -352,7 +73,7 @@ fn votes_are_kept_as_they_are_cast() {
     let (mut offers, mut sizes, mut unvoted, mut refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let file = run.join("preferences.jsonl");
     played(&run, "sft", &REWARD, |event| match event {
-        Event::Started(_) => vec![Command::Unvote, Command::Pause, Command::Refit, vote_on(99), OFFER],
+        Event::Started(_) => vec![Command::Unvote { pair: None }, Command::Pause, Command::Refit, vote_on(99), OFFER],
         Event::Offered(offer) => {
             assert_ne!(offer.a, offer.b);
             offers.push((**offer).clone());
@@ -364,8 +85,8 @@ fn votes_are_kept_as_they_are_cast() {
             sizes.push(fs::metadata(&file).unwrap().len());
             match choices.len() {
                 0 => vec![
-                    Command::Unvote,
-                    Command::Unvote,
+                    Command::Unvote { pair: None },
+                    Command::Unvote { pair: None },
                     Command::Offer { prompt: Some(" ".to_owned()) },
                     Command::Offer { prompt: Some("长".repeat(200)) },
                 ],
@@ -480,7 +201,7 @@ fn a_fit_is_the_same_wherever_it_runs() {
     assert_eq!(lines(&middle), lines(&run));
     // A vote taken back no longer counts from here on; earlier draws are repeated unchanged.
     played(&run, "sft", &REWARD, |event| match event {
-        Event::Started(_) => vec![Command::Pause, Command::Unvote, Command::Refit],
+        Event::Started(_) => vec![Command::Pause, Command::Unvote { pair: None }, Command::Refit],
         Event::Refitted(r) => {
             assert_eq!((r.version, r.votes), (2, 4));
             vec![QUIT]
@@ -720,42 +441,4 @@ fn the_books_objective_learns_too() {
     stage(&run, "pretrain", &untied, &["--size", "1m"]).good();
     stage(&run, "sft", &["steps=1", "eval_steps=0", "probe_steps=0"], &[]).good();
     stage(&run, "reward", &["mode=book"], &[]).refused(2, &["reward.lm_coef 1", "tie_word_embeddings is false"]);
-}
-
-/// Measured at a real size: `DANLU_RUNS="r0 r1 r2" cargo test --release --test votes -- --ignored --nocapture`, where
-/// each is a run with a fully trained reward model.
-#[test]
-#[ignore = "needs runs at a real size"]
-fn twenty_votes_at_a_real_size() {
-    let Ok(runs) = std::env::var("DANLU_RUNS") else { panic!("DANLU_RUNS names the runs") };
-    for run in runs.split_whitespace() {
-        let tastes: [(&str, Taste); 4] =
-            [("longer", longer), ("no 推荐", plain), ("no 都很好玩", sober), ("a 不", denies)];
-        for (name, taste) in tastes {
-            let dir = scratch();
-            let copy = copied(Path::new(run), dir.path(), "run");
-            let before = newest(&copy);
-            let mut person = Person::new(taste, 40, 20);
-            let begun = std::time::Instant::now();
-            let mut by = Vec::new();
-            played(&copy, "sft", &[], |event| {
-                let wishes = person.hears(event);
-                if let Event::Refitted(r) = event {
-                    let unseen = person.agreement(&copy, &r.checkpoint);
-                    by.push(format!("{:.2}s unseen {unseen:.2} w{:.0} acc {:.3}", r.seconds, r.weight, r.accuracy.1));
-                }
-                wishes
-            });
-            let (was, is) = (person.agreement(Path::new(run), &before), person.agreement(&copy, &newest(&copy)));
-            let first = person.refits.first().map_or(0.0, |r| r.accuracy.0);
-            eprintln!(
-                "{run} {name}: {} unseen pairs {was:.2} → {is:.2}; held-out {first:.3}; {}; {} offers, {} refused, {:.1}s",
-                person.unseen.len(),
-                by.join(" | "),
-                person.offered.len(),
-                person.refused.len(),
-                begun.elapsed().as_secs_f64()
-            );
-        }
-    }
 }

@@ -47,8 +47,8 @@ pub use chat::{
 pub use diversity::{Indicators, distinct2, indicators, repetition};
 pub use document::Source;
 pub use preference::{
-    PairExample, PairsFitted, Preference, PreferenceForm, PreferenceReading, Side, encode_pairs, read_preference_file,
-    read_preferences, split_preferences,
+    PairExample, PairsFitted, Preference, PreferenceForm, PreferenceReading, Side, TextFeature, candidates,
+    encode_pairs, read_preference_file, read_preferences, split_preferences,
 };
 pub use read::{Format, Unread, read};
 pub use split::split;

@@ -115,9 +115,12 @@ pub enum Command {
         /// Seconds from the display of the pair to the choice.
         seconds: f64,
     },
-    /// Take the newest vote back ([`Event::Unvoted`](super::Event::Unvoted), or
+    /// Take a vote back ([`Event::Unvoted`](super::Event::Unvoted), or
     /// [`Event::Refused`](super::Event::Refused)).
-    Unvote,
+    Unvote {
+        /// The number of its pair; None for the newest vote.
+        pair: Option<u64>,
+    },
     /// Fit the reward model to the votes now ([`Event::Refitted`](super::Event::Refitted), or
     /// [`Event::Refused`](super::Event::Refused)).
     Refit,

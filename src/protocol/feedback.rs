@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::line::{number, pair};
+use crate::data::TextFeature;
 
 /// A sanity check before a policy's first update: rollouts, scoring and update must agree.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -171,6 +172,20 @@ pub struct Tally {
     /// How many built-in pairs a vote counts for.
     #[serde(skip)]
     pub weight: f64,
+    /// The votes themselves, the newest last; those taken back are not among them.
+    #[serde(skip)]
+    pub cast: Vec<CastVote>,
+}
+
+/// A vote that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CastVote {
+    /// The number of its pair.
+    pub pair: u64,
+    /// The prompt.
+    pub prompt: String,
+    /// The choice.
+    pub choice: Choice,
 }
 
 /// A reward model fitted to votes.
@@ -197,4 +212,20 @@ pub struct Refit {
     pub accuracy: (f64, f64),
     /// The checkpoint that holds it.
     pub checkpoint: String,
+    /// Votes that the taste of the other votes predicts, and how many were tried; None where votes train the network.
+    #[serde(default)]
+    pub predicted: Option<(usize, usize)>,
+    /// What the taste is about, the strongest first; empty where votes train the network.
+    #[serde(default)]
+    pub taught: Vec<Taught>,
+}
+
+/// A feature that a taste is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Taught {
+    /// The feature.
+    pub what: TextFeature,
+    /// What a unit of it adds to the normalised score; negative for what is disliked.
+    #[serde(deserialize_with = "number")]
+    pub weight: f64,
 }

@@ -22,7 +22,7 @@ pub use self::{
         RuleView, TokenView, TokenizerView, Trial, Twin,
     },
     event::{Event, Past, StagePast},
-    feedback::{ActionView, Choice, Offer, Refit, RolloutView, SanityCheck, Tally, VotedPair},
+    feedback::{ActionView, CastVote, Choice, Offer, Refit, RolloutView, SanityCheck, Tally, Taught, VotedPair},
     line::Line,
     report::{JudgedAnswer, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
     run::{Manner, RunInfo, SourceInfo, StageInfo, TaskInfo},
@@ -33,6 +33,6 @@ pub use self::{
     },
 };
 pub use crate::{
-    data::{LeftOut, Role, Turn},
+    data::{LeftOut, Role, TextFeature, Turn},
     nn::Sampling,
 };

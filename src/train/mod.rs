@@ -38,5 +38,8 @@ pub use run::{
     model_folder,
     tokenizer::{heal_tokenizer, keeps_tokenizer},
 };
-pub use stages::edit_log::prune_data;
+pub use stages::{
+    edit_log::prune_data,
+    reward::taste::{Liking, Taste},
+};
 pub use trainer::{Emit, Summary, Trainer};

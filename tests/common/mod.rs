@@ -10,6 +10,8 @@ pub mod launch;
 #[cfg(unix)]
 pub mod pty;
 pub mod texts;
+#[cfg(unix)]
+pub mod voter;
 
 use std::{
     collections::BTreeMap,

@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, path::PathBuf};
 
 use danlu::protocol::{
-    ActionView, Choice, Event, Offer, PolicyReport, Refit, RewardReport, RolloutView, RunInfo, SanityCheck, SourceInfo,
-    SourceUse, StepReport, Tally, VotedPair,
+    ActionView, CastVote, Choice, Event, Offer, PolicyReport, Refit, RewardReport, RolloutView, RunInfo, SanityCheck,
+    SourceInfo, SourceUse, StepReport, Tally, VotedPair,
 };
 
 use super::{Line, info, noise, stages_at, step};
@@ -278,6 +278,11 @@ impl Votes {
             version: self.version,
             until_refit: REFIT_AFTER.saturating_sub(sides.len() - self.learned.min(sides.len())),
             weight: 8.0,
+            cast: self
+                .cast
+                .iter()
+                .map(|v| CastVote { pair: v.0.pair, prompt: v.0.prompt.clone(), choice: v.1 })
+                .collect(),
         }
     }
 
@@ -343,6 +348,8 @@ impl Votes {
             agreement: (0.62, 0.81),
             accuracy: (0.942, 0.938),
             checkpoint: "reward-00000072".to_owned(),
+            predicted: None,
+            taught: Vec::new(),
         })
     }
 }

@@ -650,7 +650,7 @@ impl Player {
                 let told = self.votes.vote(pair, choice, seconds);
                 self.tell_all(told);
             }
-            Command::Unvote => {
+            Command::Unvote { .. } => {
                 let told = self.votes.unvote();
                 self.tell(told);
             }

@@ -408,6 +408,7 @@ impl Saved {
             config: config.to_json(),
             table: Arc::clone(&table),
             slabs: [zeros(), zeros(), zeros(), control],
+            also: None,
             divisor: None,
         };
         let beside = checkpoint::Beside::new(&part);

@@ -3,11 +3,13 @@
 //! A record that does not parse or has no preference is counted, located and skipped, as in [`chat::reader`]. A ranking
 //! becomes all its pairs; votes for neither answer are counted and left out.
 
+mod features;
 mod forms;
 mod pairs;
 mod reader;
 
 pub use self::{
+    features::{TextFeature, candidates},
     forms::PreferenceForm,
     pairs::{PairExample, PairsFitted, Side, encode_pairs, split_preferences},
     reader::{PreferenceReading, read_preference_file, read_preferences},

@@ -18,6 +18,7 @@ mod dpo;
 mod policy;
 mod returns;
 mod reward;
+mod taste;
 
 pub use dpo::{DpoLoss, DpoPair, dpo_loss};
 pub use policy::{
@@ -25,6 +26,7 @@ pub use policy::{
 };
 pub use returns::{AdaptiveKl, Gae, KlRewards, gae, kl_rewards, whiten};
 pub use reward::{Pair, PairLoss, book_positions, pairwise_loss};
+pub use taste::{TasteFit, TastePair, fit_taste};
 
 /// Lists whose lengths do not match.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -29,7 +29,7 @@ pub use self::{
     quality::{QualityConfig, QualityRule},
     run_config::{RunConfig, TokenizerKind},
     source::{Documents, ProbeConfig, SourceConfig, UNKNOWN},
-    stages::{LossType, RewardMode, StageOverrides, StageTables},
+    stages::{LossType, RewardMode, StageOverrides, StageTables, VoteFit},
     start::{NoStart, Start},
     table::{Key, Kind, Range},
 };

@@ -27,6 +27,17 @@ pub enum RewardMode {
     Book,
 }
 
+/// What votes train.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VoteFit {
+    /// A head on plain features of the answers beside the network, fitted again from all votes.
+    Head,
+    /// The network, in further steps; runs of earlier versions have no such key.
+    #[default]
+    Network,
+}
+
 /// How GRPO reduces token losses to a number (TRL's `loss_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +52,7 @@ pub enum LossType {
 
 choice!(ScheduleKind: "wsd" | "cosine" | "constant");
 choice!(RewardMode: "standard" | "book");
+choice!(VoteFit: "head" | "network");
 choice!(LossType: "grpo" | "dapo" | "dr_grpo");
 
 // Defaults are measured (docs/performance.md). Pretraining: after 1.2 to 1.4 million tokens the built-in corpus is
@@ -150,7 +162,12 @@ table! {
             "keeps the mean of the scores near 0", "让分数的均值接近 0";
         // Measured: with 2 the model follows votes hardly better and loses more held-out accuracy.
         vote_weight: f32 [Reward], POSITIVE, = |_, _| 1.0,
-            "how many drawn pairs one drawn vote counts for", "抽到的一张投票相当于几个偏好对";
+            "how many drawn pairs one drawn vote counts for; with `vote_fit = \"network\"`",
+            "抽到的一张投票相当于几个偏好对；用于 `vote_fit = \"network\"`";
+        // A run without the key is of an earlier version and keeps its way.
+        vote_fit: VoteFit [Reward], ANY, = |_, _| VoteFit::Network,
+            "what votes train: `head`, a taste on plain features beside the network; `network`, in further steps. New runs have `head`",
+            "投票训练什么：`head`，网络旁边、基于文本特征的偏好头；`network`，再训练几步网络。新 run 为 `head`";
         rollouts: usize [Ppo Grpo], ONE, = |_, _| 128, "answers drawn for an update", "每次更新采样的回答数";
         num_generations: usize [Grpo], ONE, = |_, _| 8,
             "answers to one prompt, compared with each other", "同一提示词的回答数，彼此比较";

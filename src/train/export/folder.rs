@@ -10,9 +10,15 @@ use crate::{
     train::{config::RunConfig, error::TrainError, run::model_folder},
 };
 
-/// The files beside the weights.
-const FILES: [&str; 5] =
-    ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+/// The files beside the weights; transformers does not read what votes add to a reward model's score.
+const FILES: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "taste.json",
+];
 
 /// The files of a model that transformers reads, copied byte by byte when they are written.
 ///

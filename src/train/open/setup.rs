@@ -12,7 +12,7 @@ use crate::{
     nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
     store::{RUNS, RealFs, Run, RunView, StoreError, newest_run},
     train::{
-        config::{ConfigIssue, ModelOverrides, RunConfig, Start, TokenizerKind, setup::Setup, toml_patch},
+        config::{ConfigIssue, ModelOverrides, RunConfig, Start, TokenizerKind, VoteFit, setup::Setup, toml_patch},
         corpus,
         error::TrainError,
         run::model_folder,
@@ -79,6 +79,8 @@ pub fn open_line(
         }
         corpus::find_sources(&config, dir)?;
         begin_from_the_best(&mut config);
+        let vote_fit = &mut config.stage_mut(StageId::Reward).vote_fit;
+        vote_fit.get_or_insert(VoteFit::Head);
         let text = config.to_toml()?;
         Ok((config, text))
     };

@@ -209,6 +209,8 @@ pub struct Part {
     pub table: Arc<ParamTable>,
     /// Its tensors.
     pub slabs: Slabs,
+    /// A further file, by name, and its text.
+    pub also: Option<(&'static str, String)>,
     /// Divisor of `score.weight` in model.safetensors; optimizer.safetensors keeps the original
     /// (`master.score.weight`), because a division cannot be undone to the bit.
     pub divisor: Option<f64>,
@@ -253,6 +255,7 @@ pub fn files<'a>(
         }
         files.push(NewFile::tensors(&name("model.safetensors"), tensors, BTreeMap::new())?);
         files.push(NewFile::tensors(&name("optimizer.safetensors"), optimizer, BTreeMap::new())?);
+        files.extend(part.also.iter().map(|(file, text)| NewFile::bytes(&name(file), text.clone())));
     }
     let mut ends: Vec<u32> = config.eos_token_id.into_iter().collect();
     if state.stage.chat() {

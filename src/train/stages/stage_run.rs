@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{edit_log::Entry, reward::votes::VoteExample};
+use super::{
+    edit_log::Entry,
+    reward::{taste::Taste, votes::VoteExample},
+};
 use crate::{
     compute::{Device, Ticket},
     data::{Example, History},
@@ -273,6 +276,16 @@ pub(crate) trait Preference {
 
     /// Number of fits to votes.
     fn version(&self) -> usize;
+
+    /// Fits the taste to the votes that count; false where votes train the network instead, in steps.
+    fn learn(&mut self, device: &mut Device) -> Result<bool, TrainError>;
+
+    /// Whether the taste is of other votes than those that count; None where votes train the network.
+    fn waits(&self, step: usize) -> Option<bool>;
+
+    /// The taste, with the number of votes that the taste of the others predicts and how many were tried; None where
+    /// votes train the network.
+    fn taste(&self) -> Option<(&Taste, Option<(usize, usize)>)>;
 
     /// Starts a fit to the votes at a step.
     fn begin_refit(&mut self, step: usize) -> Span;

@@ -40,6 +40,11 @@ impl Saves {
         Saves { saved_at, ..Saves::default() }
     }
 
+    /// What is to be saved at a step has changed since it was saved.
+    pub(super) fn outdate(&mut self, step: usize) {
+        self.saved_at = self.saved_at.min(step.saturating_sub(1));
+    }
+
     /// The name of the newest checkpoint written since the stage was opened.
     pub(super) fn newest_name(&self) -> Option<String> {
         self.newest.as_ref()?.file_name().map(|name| name.to_string_lossy().into_owned())

@@ -110,7 +110,11 @@ impl Loop<'_> {
                     self.refit_after_vote()?;
                 }
             }
-            Command::Unvote => self.voting.unvote(&mut self.core)?,
+            Command::Unvote { pair } => {
+                if self.voting.unvote(&mut self.core, pair)? {
+                    self.refit_after_vote()?;
+                }
+            }
             Command::Refit => self.refit()?,
             Command::Demonstrate { turns } => self.demonstrate(&turns)?,
             Command::ShowRoom => self.data.show(&mut self.core)?,
@@ -219,7 +223,10 @@ impl Loop<'_> {
     fn refit(&mut self) -> Result<(), TrainError> {
         self.voting.require_fit(&mut self.core)?;
         self.settle()?;
-        self.voting.refit(&mut self.core)
+        if self.voting.refit(&mut self.core)? {
+            self.saves.outdate(self.core.done);
+        }
+        Ok(())
     }
 
     /// The same, after a vote that is already stored and shown.

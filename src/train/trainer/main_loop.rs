@@ -153,6 +153,9 @@ impl<'a> Loop<'a> {
         if core.done >= core.target {
             let (stage, step) = (core.stage, core.done);
             core.note(format!("{stage} is complete at step {step}; --steps N trains N steps more"));
+            if self.voting.learn_at_end(core)? {
+                self.saves.outdate(step);
+            }
             return Ok(());
         }
         self.probe()?;

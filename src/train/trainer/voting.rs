@@ -309,28 +309,37 @@ impl Voting {
         core.out.emit(Event::Voted(Box::new(voted)));
         // A reward model in training learns from it at its next step.
         let trains = core.work.preference().is_some() && core.submitted < core.target;
-        let due = teaches && !trains && self.waiting(from) >= REFIT_AFTER;
+        let due = teaches && !trains && self.waiting(core, from) >= REFIT_AFTER;
         Ok(due && model(&mut *core.work, &mut self.standby).is_some())
     }
 
-    /// Takes the newest vote back by appending a line.
-    pub(super) fn unvote(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
+    /// Takes a vote back, the newest one if none is named, by appending a line. True if the taste has it and should be
+    /// fitted again.
+    pub(super) fn unvote(&mut self, core: &mut Core<'_>, pair: Option<u64>) -> Result<bool, TrainError> {
+        self.open_standby(core)?;
         let from = self.reward_step(core)?;
-        let Some(at) = self.votes.iter().rposition(|v| v.until.is_none()) else {
-            return TrainError::refused("there is no vote to take back");
+        let is = |v: &Vote| v.until.is_none() && pair.is_none_or(|pair| v.pair.id == pair);
+        let Some(at) = self.votes.iter().rposition(is) else {
+            return TrainError::refused(match pair {
+                Some(pair) => format!("pair {pair} has no vote to take back"),
+                None => "there is no vote to take back".to_owned(),
+            });
         };
         let pair = self.votes[at].pair.id;
         self.keep(core, &votes::unvote_line(pair, from))
             .map_err(|e| TrainError::Refused(format!("the vote was not taken back: {e}")))?;
         self.votes[at].until = Some(from);
+        let mut learned = false;
         if let Some(model) = model(&mut *core.work, &mut self.standby) {
             model.unvote(pair, from);
+            learned = model.taste().is_some_and(|(taste, _)| taste.votes.contains(&pair));
         }
         // It can be voted on again.
         self.offered.push_back(self.votes[at].pair.clone());
         let tally = self.tally(core, from);
         core.out.emit(Event::Unvoted { pair, tally });
-        Ok(())
+        let trains = core.work.preference().is_some() && core.submitted < core.target;
+        Ok(learned && !trains)
     }
 
     /// Writes a line to disk.
@@ -345,15 +354,20 @@ impl Voting {
         Ok(())
     }
 
-    /// Votes to train on that the reward model has not drawn at this step.
-    fn waiting(&self, step: u64) -> usize {
-        self.votes.iter().filter(|v| v.until.is_none() && v.teaches() && v.from >= step).count()
+    /// Votes to train on that the reward model has not drawn at this step, or that its taste does not have.
+    fn waiting(&mut self, core: &mut Core<'_>, step: u64) -> usize {
+        let taste = model(&mut *core.work, &mut self.standby).and_then(|model| model.taste());
+        let new = |v: &&Vote| match taste {
+            Some((taste, _)) => !taste.votes.contains(&v.pair.id),
+            None => v.from >= step,
+        };
+        self.votes.iter().filter(|v| v.until.is_none() && v.teaches()).filter(new).count()
     }
 
     /// The counts of the votes, with the part of the reward model, which is at `step`.
     fn tally(&mut self, core: &mut Core<'_>, step: u64) -> Tally {
         let mut tally = votes::tally(&self.votes);
-        tally.until_refit = REFIT_AFTER.saturating_sub(self.waiting(step));
+        tally.until_refit = REFIT_AFTER.saturating_sub(self.waiting(core, step));
         if let Some(model) = model(&mut *core.work, &mut self.standby) {
             (tally.version, tally.weight) = (model.version(), model.vote_counts_for(step as usize));
         }
@@ -382,14 +396,15 @@ impl Voting {
                 "the run has no reward model to train on votes; train it first: danlu train --stage reward --run {dir}"
             ));
         };
-        if model.votes(step) == 0 {
+        if model.votes(step) == 0 && model.waits(step) != Some(true) {
             return TrainError::refused("there is no vote for either side yet, so nothing to learn from");
         }
         Ok(())
     }
 
-    /// Fits the reward model to the votes by a few further steps. No step or save of the stage may be in progress.
-    pub(super) fn refit(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
+    /// Fits the reward model to the votes: its taste, or the network by a few further steps. No step or save of the
+    /// stage may be in progress. True if the stage must be saved again.
+    pub(super) fn refit(&mut self, core: &mut Core<'_>) -> Result<bool, TrainError> {
         if core.work.preference().is_some() {
             return self.extend_stage(core);
         }
@@ -398,28 +413,44 @@ impl Voting {
         pinned.extend(pins::read(core.view())?);
         let best = figures.ranked(&core.view().checkpoints().list()?).into_iter().cloned().collect();
         let stay = Stay { pinned, before: None, best };
-        let Some(standby) = &mut self.standby else { return Ok(()) };
+        let Some(standby) = &mut self.standby else { return Ok(false) };
         let tokenizer = core.tokenizer.clone();
         let fit = beside(core, |o, log| standby.refit(o, &tokenizer, log, &stay))
             .map_err(|e| TrainError::Refused(format!("the reward model was not fitted: {e}")))?;
         core.out.emit(Event::Refitted(fit));
-        Ok(())
+        Ok(false)
     }
 
-    /// The reward stage is at its end: extend it.
-    fn extend_stage(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
+    /// The reward stage is at its end: fit its taste, or extend it.
+    fn extend_stage(&mut self, core: &mut Core<'_>) -> Result<bool, TrainError> {
+        let Some(model) = core.work.preference() else { return Ok(false) };
         if core.submitted < core.target {
-            return TrainError::refused(
-                "the reward model is being trained and learns from votes at every step already",
-            );
+            return TrainError::refused(match model.waits(0) {
+                Some(_) => "the reward model is being trained and learns from votes at every save already",
+                None => "the reward model is being trained and learns from votes at every step already",
+            });
         }
-        let Some(model) = core.work.preference() else { return Ok(()) };
+        if model.waits(0).is_some() {
+            self.fit = Some(Before::measure(model, &mut core.open.device, core.done)?);
+            return model.learn(&mut core.open.device);
+        }
         core.target = model.begin_refit(core.submitted).end() as usize;
         self.measure_before_fit(core)?;
         if core.paused {
             core.resume();
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// A complete reward stage whose taste is of other votes than those that count learns it. True if it must be saved
+    /// again.
+    pub(super) fn learn_at_end(&mut self, core: &mut Core<'_>) -> Result<bool, TrainError> {
+        let Some(model) = core.work.preference() else { return Ok(false) };
+        if core.done == 0 || model.waits(core.done) != Some(true) {
+            return Ok(false);
+        }
+        self.fit = Some(Before::measure(model, &mut core.open.device, core.done)?);
+        model.learn(&mut core.open.device)
     }
 
     /// Measures before a fit of the stage itself.

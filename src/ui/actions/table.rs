@@ -4,7 +4,7 @@
 use super::{action::Action, palette, why};
 use crate::{
     base::StageId,
-    protocol::{Choice, Command},
+    protocol::Choice,
     ui::{
         editor::Editor,
         keys::{Code, Key},
@@ -12,7 +12,7 @@ use crate::{
         state::{AppState, Mode, Overlay, Panel, Request, steps::Walk},
         strings::Tr,
         theme::Palette,
-        update::{Cmd, config, data, field, focus, leaving, questions, requests, stages, talk, tree, vote, walk::walk},
+        update::{Cmd, config, data, field, focus, leaving, questions, stages, talk, tree, vote, walk::walk},
     },
 };
 use Mode::{Config, Data, Dialog, Edit, Filter, Help, Name, Nav, Text, Tree, Vote};
@@ -162,11 +162,11 @@ actions! {
         hint: |s| Some(if s.voting.pair.is_some() { Tr("跳过", "skip") } else { Tr("要一对", "ask for a pair") }),
         palette: false, enabled: |s| s.has_pair() || s.takes_votes() && s.voting.open && !s.awaits(&Request::Offer),
         why: why::no_pair, perform: vote::skip, }
-    Unvote, "撤销上一票", "undo the last vote", {
+    Unvote, "撤销上一票或选中的一票", "undo the last vote, or the selected one", {
         keys: &[(&[Vote], &[c('u'), key(Code::Backspace)])], hint: |_| Some(Tr("撤销", "undo")),
         exists: |s| s.has_stage(StageId::Reward),
         enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Unvote),
-        why: why::no_votes, perform: |s| requests::send(s, Request::Unvote, Command::Unvote), }
+        why: why::no_votes, perform: vote::unvote, }
     CorrectPair, "修改回答，用作示范", "correct an answer and train on it", {
         keys: &[(&[Vote], &[c('e'), ctrl('e')])], hint: |_| Some(Tr("修改", "correct")), palette: false,
         enabled: AppState::has_pair, why: why::no_pair, perform: quietly!(s, vote::correct(s)), }
@@ -182,6 +182,14 @@ actions! {
     VoteMuchB, "B 好得多", "B is much better", {
         keys: &[(&[Vote], &[c('B'), Key::alt(Code::Right)])], palette: false, enabled: AppState::has_pair,
         why: why::no_pair, perform: |s| vote::vote(s, Choice::MuchB), }
+    OlderVote, "选更早的一票来撤销", "select an older vote to undo", {
+        keys: &[(&[Vote], &[c('[')])], palette: false,
+        enabled: |s| s.takes_votes() && s.voting.has_votes(), why: why::no_votes,
+        perform: quietly!(s, s.voting.choose(-1)), }
+    NewerVote, "选更新的一票来撤销", "select a newer vote to undo", {
+        keys: &[(&[Vote], &[c(']')])], palette: false,
+        enabled: |s| s.takes_votes() && s.voting.has_votes(), why: why::no_votes,
+        perform: quietly!(s, s.voting.choose(1)), }
     Refit, "立即用投票重训奖励模型", "refit the reward model to the votes now", {
         keys: &[(&[Vote], &[c('r'), ctrl('r')])], hint: |_| Some(Tr("重训", "refit")),
         exists: |s| s.has_stage(StageId::Reward),

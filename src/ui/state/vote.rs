@@ -7,7 +7,7 @@ use super::{
     chat::{Chat, Target},
     log::Both,
 };
-use crate::protocol::{Offer, Refit, Role, Tally, Turn, VotedPair};
+use crate::protocol::{CastVote, Offer, Refit, Role, Tally, Turn, VotedPair};
 use crate::ui::{editor::Editor, series::Series, text::Clean};
 
 /// Number of votes that a point of the agreement curve covers.
@@ -75,6 +75,8 @@ pub struct Voting {
     pub agreement: Series,
     /// The newest fit of the reward model to votes.
     pub refit: Option<Refit>,
+    /// The vote that is selected to be taken back, by its pair's number; None for the newest.
+    pub chosen: Option<u64>,
     /// Pairs already voted on, for taking a vote back.
     earlier: VecDeque<Pair>,
     /// The pair that was on the screen when a vote was taken back.
@@ -138,6 +140,7 @@ impl Voting {
 
     /// The newest vote was taken back: its pair, if still known, can be voted on again.
     pub fn unvoted(&mut self, number: u64, tally: Tally, now: Duration) {
+        self.chosen = None;
         self.count(tally);
         self.last.take_if(|l| l.pair == number);
         if let Some(at) = self.earlier.iter().position(|p| p.number == number)
@@ -146,6 +149,21 @@ impl Voting {
             self.aside = self.pair.replace(pair);
             self.since = now;
         }
+    }
+
+    /// The vote that would be taken back.
+    pub fn to_undo(&self) -> Option<&CastVote> {
+        let cast = &self.tally.as_ref()?.cast;
+        cast.iter().find(|v| Some(v.pair) == self.chosen).or(cast.last())
+    }
+
+    /// Selects an older vote (−1) or a newer one (1) to be taken back.
+    pub fn choose(&mut self, by: isize) {
+        let Some(tally) = &self.tally else { return };
+        let newest = tally.cast.len().saturating_sub(1);
+        let at = tally.cast.iter().position(|v| Some(v.pair) == self.chosen).unwrap_or(newest);
+        let to = at.saturating_add_signed(by).min(newest);
+        self.chosen = tally.cast.get(to).filter(|_| to < newest).map(|v| v.pair);
     }
 
     /// Whether there is a vote to take back.

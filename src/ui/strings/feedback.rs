@@ -4,7 +4,10 @@ use super::{
     lang::{Lang, Tr, strings},
     screen::at_step,
 };
-use crate::{protocol::Choice, ui::text::grouped};
+use crate::{
+    protocol::{Choice, TextFeature},
+    ui::text::grouped,
+};
 
 strings! {
     BY_LENGTH = "长度基线", "length baseline";
@@ -80,6 +83,9 @@ strings! {
     SKIPPED = "跳过", "skipped";
     A_PAIR = "每对", "per pair";
     AGREES_WITH_YOU = "与你一致", "agrees with you";
+    PREDICTED = "由其余票猜中", "predicted from the others";
+    TASTE = "偏好", "taste";
+    TO_UNDO = "u 撤销", "u undoes";
     REFITTING = "正在用投票重训奖励模型", "refitting the reward model";
     LOG_UNVOTED = "已撤销一票", "vote undone";
     MODE_VOTE = "投票", "VOTE";
@@ -96,6 +102,28 @@ pub fn choice(choice: Choice) -> Tr {
         Choice::Tie => VOTE_TIE,
         Choice::BothBad => VOTE_BOTH_BAD,
         Choice::Skip => VOTE_SKIP,
+    }
+}
+
+/// The name of a feature of an answer.
+pub fn feature(lang: Lang, feature: &TextFeature) -> String {
+    let name = |tr: Tr| tr.get(lang).to_owned();
+    match (feature, lang) {
+        (TextFeature::Length, _) => name(LENGTH),
+        (TextFeature::AtLeast(n), Lang::Zh) => format!("至少 {n} 字"),
+        (TextFeature::AtLeast(n), Lang::En) => format!("{n} characters or more"),
+        (TextFeature::Lines, _) => name(Tr("换行", "line breaks")),
+        (TextFeature::Count(mark), Lang::Zh) => format!("{mark} 的个数"),
+        (TextFeature::Count(mark), Lang::En) => format!("number of {mark}"),
+        (TextFeature::Latin, _) => name(Tr("拉丁字母", "Latin letters")),
+        (TextFeature::Digits, _) => name(Tr("数字", "digits")),
+        (TextFeature::Distinct, _) => name(Tr("不重字", "no repeated characters")),
+        (TextFeature::Borrowed, _) => name(Tr("与提示词同字", "characters of the prompt")),
+        (TextFeature::Has(text), _) => format!("“{text}”"),
+        (TextFeature::Begins(text), Lang::Zh) => format!("以“{text}”开头"),
+        (TextFeature::Begins(text), Lang::En) => format!("begins “{text}”"),
+        (TextFeature::Ends(text), Lang::Zh) => format!("以“{text}”结尾"),
+        (TextFeature::Ends(text), Lang::En) => format!("ends “{text}”"),
     }
 }
 

@@ -24,6 +24,12 @@ pub(crate) fn skip(state: &mut AppState) -> Vec<Cmd> {
     if state.voting.pair.is_some() { vote(state, Choice::Skip) } else { ask(state, None) }
 }
 
+/// Takes back the selected vote, or the newest.
+pub(crate) fn unvote(state: &mut AppState) -> Vec<Cmd> {
+    let pair = state.voting.chosen;
+    requests::send(state, Request::Unvote, Command::Unvote { pair })
+}
+
 /// Fits the reward model to the votes now.
 pub(crate) fn refit(state: &mut AppState) -> Vec<Cmd> {
     state.remark(strings::REFITTING);

@@ -15,7 +15,7 @@ use crate::ui::{
     paint::{Pieces, pieces_width, put},
     state::{Mode, Request, vote::Pair},
     strings,
-    text::{figure, grouped, shorten, wrap},
+    text::{Clean, figure, grouped, shorten, wrap},
     theme::Role,
 };
 
@@ -281,6 +281,11 @@ fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
         }
     } else if tally.is_none() {
         rows.push(vec![pen.piece(state.tr(strings::VOTE_NO_LAST), Role::Dim)]);
+    }
+    if let Some(undo) = state.voting.to_undo().filter(|_| state.voting.chosen.is_some()) {
+        let prompt = shorten(Clean::line(&undo.prompt).as_str(), 24);
+        let text = format!("#{} {} {prompt}", undo.pair, state.tr(strings::choice(undo.choice)));
+        rows.insert(0, pen.labelled([(state.tr(strings::TO_UNDO), text, Role::Focus)]));
     }
     if let Some(tally) = tally {
         if wide {

@@ -377,6 +377,7 @@ impl<M: Method> StageRun for Aligned<M> {
             config: self.shared.model.to_json(),
             table: Arc::clone(policy.table()),
             slabs: policy.read_state(device)?,
+            also: None,
             divisor: None,
         }];
         all.extend(self.method.parts(device)?);

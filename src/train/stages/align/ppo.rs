@@ -294,6 +294,7 @@ impl Method for Ppo {
             config: self.model.to_json_as(Head::Score),
             table: Arc::clone(value.table()),
             slabs: value.read_state(device)?,
+            also: None,
             divisor: None,
         }])
     }

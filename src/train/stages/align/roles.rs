@@ -6,7 +6,7 @@ use super::episode::{Actions, Episode, gather, pack, zeros};
 use crate::{
     base::StageId,
     compute::{DType, Device, rng::Stream},
-    data::{Example, tokens::shuffle::permute},
+    data::{Example, Tokenizer, tokens::shuffle::permute},
     nn::{Evaluator, ModelConfig, ParamTable, PolicyLearner, ScalarEvaluator, Weights},
     train::{
         error::TrainError,
@@ -14,7 +14,10 @@ use crate::{
         stages::{
             opening::{Opening, same_words},
             packed_rows::{self, Micro},
-            reward::model::scored,
+            reward::{
+                model::scored,
+                taste::{self, Taste},
+            },
         },
     },
 };
@@ -166,6 +169,9 @@ pub(crate) fn eye(
 /// A reward model that scores whole answers.
 pub(crate) struct Scorer {
     eye: ScalarEvaluator,
+    /// What votes taught beside it.
+    taste: Taste,
+    tokenizer: Tokenizer,
     /// Mean and standard deviation of its scores of reference answers.
     scale: (f64, f64),
     /// Its checkpoint and digest.
@@ -210,7 +216,8 @@ impl Scorer {
         };
         let Some(found) = found else { return Ok(None) };
         let (state, [params, ..]) = checkpoint::load_as(&found, model, &table, crate::nn::Head::Score)?;
-        same_words(&found, &o.known_tokenizer()?)?;
+        let (tokenizer, taste) = (o.known_tokenizer()?, Taste::read(&found)?);
+        same_words(&found, &tokenizer)?;
         let scale = state.normaliser().ok_or_else(|| {
             TrainError::Input(format!(
                 "{} was never measured on held-out pairs; train the reward model to its end",
@@ -220,7 +227,7 @@ impl Scorer {
         let (weights, eye) = eye(o.device, model, &table, (frame.0, frame.1))?;
         weights.write(o.device, &params)?;
         let (id, missing_end) = ((found.id.to_string(), found.digest), o.config.settings(stage).missing_eos_penalty);
-        Ok(Some(Scorer { eye, scale, id, missing_end, frame }))
+        Ok(Some(Scorer { eye, taste, tokenizer, scale, id, missing_end, frame }))
     }
 
     /// The normalised score of each answer, read at its last token, less the penalty for a missing end.
@@ -233,6 +240,12 @@ impl Scorer {
             for (i, place) in &micro.spans {
                 let raw = f64::from(output[place + examples[*i].ids.len() - 2]);
                 scores[*i] = ((raw - self.scale.0) / self.scale.1) as f32;
+            }
+        }
+        if !self.taste.likings.is_empty() {
+            for (score, e) in scores.iter_mut().zip(all) {
+                let (prompt, answer) = taste::texts(&self.tokenizer, &e.ids, e.start);
+                *score += self.taste.of(&prompt, &answer) as f32;
             }
         }
         for (score, _) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {

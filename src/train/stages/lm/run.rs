@@ -146,7 +146,8 @@ impl StageRun for Lm {
 
     fn parts(&mut self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
         let (config, table) = (self.model.to_json(), Arc::clone(self.learner.table()));
-        Ok(vec![Part { folder: "", config, table, slabs: self.learner.read_state(device)?, divisor: None }])
+        let slabs = self.learner.read_state(device)?;
+        Ok(vec![Part { folder: "", config, table, slabs, also: None, divisor: None }])
     }
 
     fn text(&mut self) -> Option<&mut dyn LiveText> {

@@ -8,11 +8,12 @@ mod draws;
 pub(in crate::train) mod model;
 pub(in crate::train) mod pairs;
 pub(in crate::train) mod standby;
+pub(in crate::train) mod taste;
 pub(in crate::train) mod votes;
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
-use self::{model::RewardModel, pairs::Answers};
+use self::{model::RewardModel, pairs::Answers, taste::Taste};
 use super::{
     opening::{Counting, Opened, Opening},
     stage_run::{Model, Preference, StageRun, Submitted},
@@ -46,12 +47,15 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let lm_table = Arc::new(ParamTable::new(&model));
     // An invalid line is reported by the loop, which reads the votes too.
     let examples = votes::examples(&votes::read(o.run.view(), &mut Vec::new())?, &tokenizer, plan.context)?;
-    let mut learner = RewardModel::new(o.device, &model, &plan, how, o.config.seed, examples)?;
+    let known = (examples, tokenizer.clone());
+    let mut learner = RewardModel::new(o.device, &model, &plan, how, o.config.seed, known)?;
     let shape = Shape { rows: plan.batch_size, window: plan.context, micros: 1 };
     let history = History::new(&[1.0], shape)?;
     let table = Arc::clone(learner.table());
+    let liked = RefCell::new(Taste::default());
     let found = o.own(|c| {
         let (state, slabs) = RewardModel::read(c, &model, &table)?;
+        *liked.borrow_mut() = Taste::read(c)?;
         Ok((state, vec![slabs]))
     })?;
     let begins = found.is_none();
@@ -59,6 +63,7 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         let (lm, _) = lineage::started_from(o.run.view(), &state, &model, &lm_table)?;
         if let Some(slabs) = slabs.first() {
             learner.resume(o.device, &state, slabs)?;
+            learner.set_taste(liked.into_inner());
         }
         (state, lm)
     } else {
@@ -76,7 +81,8 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     learner.teach(pairs);
     let done = state.step as usize;
     let waiting = learner.waiting(done);
-    if waiting > 0 && done >= plan.steps && o.setup.steps.is_none() && learner.refit_at(done).is_none() {
+    let trains = learner.waits(done).is_none();
+    if trains && waiting > 0 && done >= plan.steps && o.setup.steps.is_none() && learner.refit_at(done).is_none() {
         let span = learner.begin_refit(done);
         o.notes.push(format!("{waiting} votes are new: {} more steps", span.steps));
     }

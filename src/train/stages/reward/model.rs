@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{draws::Draws, pairs::Pairs, votes::VoteExample};
+use super::{
+    draws::Draws,
+    pairs::Pairs,
+    taste::{self, ScoredPair, Taste},
+    votes::VoteExample,
+};
 use crate::{
     compute::{Device, rng::Stream},
-    data::{Example, PairExample, Side, tokens::shuffle::permute},
+    data::{Example, PairExample, Side, Tokenizer, tokens::shuffle::permute},
     nn::{
         Head, IGNORE_INDEX, ModelConfig, ParamTable, ScalarLearner,
         feedback::{Pair, book_positions, pairwise_loss},
@@ -13,7 +18,7 @@ use crate::{
     protocol::RewardReport,
     store::{Checkpoint, StoreError},
     train::{
-        config::{RewardMode, StageSettings, plan::StagePlan},
+        config::{RewardMode, StageSettings, VoteFit, plan::StagePlan},
         error::TrainError,
         run::checkpoint::{self, Part, Span, State},
         stages::{
@@ -32,6 +37,8 @@ const STD: f32 = 0.02;
 ///
 /// Measured (docs/performance.md): enough to learn twenty votes, few enough for five seconds.
 const REFIT_STEPS: u64 = 20;
+/// Training pairs that take part in the fit of a taste.
+const TASTE_PAIRS: usize = 256;
 
 /// A reward model under training.
 pub(crate) struct RewardModel {
@@ -45,6 +52,17 @@ pub(crate) struct RewardModel {
     pairs: Option<Learned>,
     /// Votes to train on, including those taken back.
     votes: Vec<VoteExample>,
+    tokenizer: Tokenizer,
+    /// What the votes taught beside the network.
+    taste: Taste,
+    /// Training pairs with their scores, for the fit of a taste; None when the weights have changed.
+    sample: Option<Vec<ScoredPair>>,
+    /// Fits of a taste since it was opened.
+    fits: usize,
+    /// Votes that the taste of the others predicts, at the newest fit, and their number.
+    predicted: Option<(usize, usize)>,
+    /// The step after the newest one.
+    done: u64,
     refits: Vec<Span>,
     /// Mean and standard deviation of the scores of reference answers, when last measured.
     scale: (f64, f64),
@@ -83,7 +101,7 @@ impl RewardModel {
         plan: &StagePlan,
         how: StageSettings,
         seed: u64,
-        votes: Vec<VoteExample>,
+        (votes, tokenizer): (Vec<VoteExample>, Tokenizer),
     ) -> Result<RewardModel, TrainError> {
         let learner = RewardModel::learner(device, model, plan, &how)?;
         let pad = model.pad_token_id.unwrap_or(0);
@@ -96,6 +114,12 @@ impl RewardModel {
             learner,
             pairs: None,
             votes,
+            tokenizer,
+            taste: Taste::default(),
+            sample: None,
+            fits: 0,
+            predicted: None,
+            done: 0,
             refits: Vec::new(),
             scale: (0.0, 1.0),
             moved: false,
@@ -142,7 +166,8 @@ impl RewardModel {
         self.learner.write_state(device, slabs)?;
         self.scale = state.reward_scale.unwrap_or((0.0, 1.0));
         self.refits.clone_from(&state.refits);
-        (self.moved, self.accuracy) = (false, None);
+        self.done = state.step;
+        (self.moved, self.accuracy, self.sample) = (false, None, None);
         Ok(())
     }
 
@@ -196,8 +221,74 @@ impl RewardModel {
         self.votes.iter().filter(move |b| b.counts(step as u64))
     }
 
-    /// Votes that count and that no step before `step` has drawn.
+    /// Whether votes teach a taste beside the network, which they leave as it is.
+    fn has_head(&self) -> bool {
+        self.how.vote_fit == VoteFit::Head
+    }
+
+    /// Sets the taste of a checkpoint.
+    pub(crate) fn set_taste(&mut self, taste: Taste) {
+        if self.has_head() {
+            (self.taste, self.accuracy) = (taste, None);
+        }
+    }
+
+    /// The texts of a vote or pair, with the difference of its scores.
+    fn scored_pair(&self, pair: &PairExample, scores: Pair, margin: f32) -> ScoredPair {
+        let (prompt, chosen) = taste::texts(&self.tokenizer, &pair.chosen.ids, pair.chosen.first);
+        let (_, rejected) = taste::texts(&self.tokenizer, &pair.rejected.ids, pair.rejected.first);
+        let network = f64::from(scores.chosen) - f64::from(scores.rejected);
+        ScoredPair { prompt, chosen, rejected, network, margin: f64::from(margin) }
+    }
+
+    /// Some of the training pairs, the same whatever the votes, with their scores.
+    fn sampled_pairs(&mut self, device: &mut Device) -> Result<Vec<ScoredPair>, TrainError> {
+        if let Some(sample) = &self.sample {
+            return Ok(sample.clone());
+        }
+        let train = self.pairs().map_or(&[][..], |pairs| &pairs.train);
+        let n = train.len();
+        let which = (0..n.min(TASTE_PAIRS)).map(|at| permute(self.seed, Stream::Examples(0), n, at));
+        let pairs: Vec<PairExample> = which.map(|at| train[at].clone()).collect();
+        let scores = self.score(device, &pairs.iter().collect::<Vec<_>>())?;
+        let sample: Vec<ScoredPair> =
+            pairs.iter().zip(scores).map(|(pair, scores)| self.scored_pair(pair, scores, 0.0)).collect();
+        self.sample = Some(sample.clone());
+        Ok(sample)
+    }
+
+    /// Fits the taste to the votes that count at the newest step.
+    fn fit_taste(&mut self, device: &mut Device) -> Result<(), TrainError> {
+        let step = self.done as usize;
+        let votes: Vec<VoteExample> = self.votes_at(step).cloned().collect();
+        self.accuracy = None;
+        if votes.is_empty() {
+            (self.taste, self.predicted) = (Taste::default(), None);
+            return Ok(());
+        }
+        if self.moved {
+            self.held_out(device)?;
+        }
+        let pairs = self.sampled_pairs(device)?;
+        let scores = self.score(device, &votes.iter().map(|v| &v.example).collect::<Vec<_>>())?;
+        let all: Vec<ScoredPair> =
+            votes.iter().zip(scores).map(|(v, scores)| self.scored_pair(&v.example, scores, v.margin)).collect();
+        let deviation = self.scale.1;
+        self.taste = Taste::fit(votes.iter().map(|v| v.pair).collect(), &all, &pairs, deviation);
+        self.predicted = Some(taste::predicted(&all, &pairs, deviation, self.taste.pairs));
+        Ok(())
+    }
+
+    /// Whether the taste is of other votes than those that count.
+    fn is_behind(&self, step: usize) -> bool {
+        self.has_head() && !self.votes_at(step).map(|v| v.pair).eq(self.taste.votes.iter().copied())
+    }
+
+    /// Votes that count and that no step before `step` has drawn, or that the taste does not have.
     pub(crate) fn waiting(&self, step: usize) -> usize {
+        if self.has_head() {
+            return self.votes_at(step).filter(|v| !self.taste.votes.contains(&v.pair)).count();
+        }
         self.votes_at(step).filter(|b| b.from >= step as u64).count()
     }
 
@@ -208,7 +299,7 @@ impl RewardModel {
     fn shares_in(&self, step: usize, fit: bool) -> (usize, usize, f64) {
         let (batch, there) = (self.plan.batch_size, self.votes_at(step).count());
         let half = (batch / 2).max(1);
-        let votes = there.min(half);
+        let votes = if self.has_head() { 0 } else { there.min(half) };
         if votes == 0 {
             return (0, batch, 0.0);
         }
@@ -313,7 +404,8 @@ impl RewardModel {
         }
         let total = loss.loss + f64::from(self.how.lm_coef) * imitation;
         let ticket = self.learner.update(device, rate, total as f32)?;
-        (self.moved, self.accuracy) = (true, None);
+        (self.moved, self.accuracy, self.sample) = (true, None, None);
+        self.done = step as u64 + 1;
         // Whatever is compared in training, a score is read at the end.
         let read = pairwise_loss(&ends, 0.0);
         let all = || ends.iter().flat_map(|p| [f64::from(p.chosen), f64::from(p.rejected)]);
@@ -346,6 +438,19 @@ impl RewardModel {
 
     // ---- measures ----
 
+    /// The scores of a pair with what the taste adds, as optimised.
+    fn with_taste(&self, pair: &PairExample, scores: Pair) -> Pair {
+        if self.taste.likings.is_empty() {
+            return scores;
+        }
+        let added = |side: &Side| {
+            let (prompt, answer) = taste::texts(&self.tokenizer, &side.ids, side.first);
+            (self.taste.of(&prompt, &answer) * self.scale.1) as f32
+        };
+        let (chosen, rejected) = (scores.chosen + added(&pair.chosen), scores.rejected + added(&pair.rejected));
+        Pair { chosen, rejected, ..scores }
+    }
+
     /// Scores of both sides of the held-out pairs, which are the reference answers; sets the scale.
     fn held_out(&mut self, device: &mut Device) -> Result<Vec<Pair>, TrainError> {
         let held = self.learned()?.held_out.clone();
@@ -361,7 +466,13 @@ impl RewardModel {
 
     /// Held-out accuracy with its interval, the accuracy of «the longer one is better», and the loss.
     pub(crate) fn report(&mut self, device: &mut Device, done: usize) -> Result<(RewardReport, f64), TrainError> {
-        let sides = self.held_out(device)?;
+        let mut sides = self.held_out(device)?;
+        if !self.taste.likings.is_empty() {
+            let held = self.learned()?.held_out.clone();
+            for (pair, side) in held.iter().zip(&mut sides) {
+                *side = self.with_taste(pair, *side);
+            }
+        }
         let all = pairwise_loss(&sides, 0.0);
         self.accuracy = Some(all.accuracy);
         let held = &self.learned()?.held_out;
@@ -389,8 +500,12 @@ impl RewardModel {
             // A policy that learns from this checkpoint needs the scale of its scores.
             self.held_out(device)?;
         }
+        if self.is_behind(self.done as usize) || (self.has_head() && self.sample.is_none()) {
+            self.fit_taste(device)?;
+        }
         Ok(Part {
             folder: "",
+            also: self.taste.file().map(|text| (taste::FILE, text)),
             config: self.model.to_json_as(Head::Score),
             table: Arc::clone(self.learner.table()),
             slabs: self.learner.read_state(device)?,
@@ -419,7 +534,12 @@ impl Preference for RewardModel {
         let (mean, deviation) = self.scale;
         let mut scores = self.all_scores(device, &examples)?.into_iter();
         let mut next = || scores.next().and_then(|s| s.last().map(|s| (f64::from(*s) - mean) / deviation));
-        Ok(texts.iter().map(|t| if (1..=self.plan.context).contains(&t.len()) { next() } else { None }).collect())
+        let added = |ids: &[u32]| {
+            let (prompt, answer) = taste::texts(&self.tokenizer, ids, taste::answer_of(&self.tokenizer, ids));
+            self.taste.of(&prompt, &answer)
+        };
+        let fits = |t: &Vec<u32>| (1..=self.plan.context).contains(&t.len());
+        Ok(texts.iter().map(|t| if fits(t) { next().map(|score| score + added(t)) } else { None }).collect())
     }
 
     fn vote(&mut self, vote: VoteExample) {
@@ -437,6 +557,10 @@ impl Preference for RewardModel {
     }
 
     fn vote_counts_for(&self, step: usize) -> f64 {
+        if self.has_head() {
+            let pairs = self.pairs_trained().min(TASTE_PAIRS);
+            return taste::vote_counts_for(self.votes(step), pairs, self.taste.pairs);
+        }
         let (votes, pairs, weight) = self.shares_in(step, true);
         let (all_votes, all_pairs) = (self.votes(step), self.pairs_trained());
         if votes == 0 || all_pairs == 0 {
@@ -452,6 +576,7 @@ impl Preference for RewardModel {
     fn agreement(&mut self, device: &mut Device, step: usize) -> Result<f64, TrainError> {
         let all: Vec<PairExample> = self.votes_at(step).map(|b| b.example.clone()).collect();
         let scores = self.score(device, &all.iter().collect::<Vec<_>>())?;
+        let scores: Vec<Pair> = all.iter().zip(scores).map(|(pair, scores)| self.with_taste(pair, scores)).collect();
         Ok(pairwise_loss(&scores, 0.0).accuracy)
     }
 
@@ -463,7 +588,24 @@ impl Preference for RewardModel {
     }
 
     fn version(&self) -> usize {
-        self.refits.len()
+        self.refits.len() + self.fits
+    }
+
+    fn learn(&mut self, device: &mut Device) -> Result<bool, TrainError> {
+        if !self.has_head() {
+            return Ok(false);
+        }
+        self.fit_taste(device)?;
+        self.fits += 1;
+        Ok(true)
+    }
+
+    fn waits(&self, step: usize) -> Option<bool> {
+        self.has_head().then(|| self.is_behind(step))
+    }
+
+    fn taste(&self) -> Option<(&Taste, Option<(usize, usize)>)> {
+        self.has_head().then_some((&self.taste, self.predicted))
     }
 
     fn begin_refit(&mut self, step: usize) -> Span {

@@ -1,13 +1,15 @@
 //! The reward model beside a stage that trains something else: it scores answers and is fitted to votes.
 //!
-//! It is the newest checkpoint of the reward stage. A fit is further steps of that stage and produces its next
-//! checkpoint; a policy that learns from an older one keeps using that.
+//! It is the newest checkpoint of the reward stage. A fit of the taste leaves the network as it is, a fit of the network
+//! is further steps of that stage; either writes the next checkpoint. A policy that learns from an older one keeps using
+//! that.
 
 use std::time::Instant;
 
 use super::{
     model::RewardModel,
     pairs::{self, Answers},
+    taste::Taste,
     votes::{self, Vote},
 };
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
     compute::Device,
     data::Tokenizer,
     nn::StepOutcome,
-    protocol::{Line, Refit},
+    protocol::{Line, Refit, Taught},
     store::Log,
     train::{
         error::TrainError,
@@ -30,6 +32,8 @@ use crate::{
     },
 };
 
+/// Features of a taste that are reported.
+const SHOWN: usize = 12;
 /// The stage of its checkpoints.
 pub(crate) const STAGE: StageId = StageId::Reward;
 
@@ -66,6 +70,10 @@ impl Before {
         checkpoint: String,
     ) -> Result<Refit, TrainError> {
         let (agreement, accuracy) = (model.agreement(device, done)?, model.accuracy(device)?);
+        let (predicted, taught) = model.taste().map_or((None, Vec::new()), |(taste, of)| {
+            let shown = taste.likings.iter().take(SHOWN);
+            (of, shown.map(|l| Taught { what: l.feature.clone(), weight: l.weight }).collect())
+        });
         Ok(Refit {
             version: model.version(),
             votes: model.votes(done),
@@ -76,6 +84,8 @@ impl Before {
             agreement: (self.agreement, agreement),
             accuracy: (self.accuracy, accuracy),
             checkpoint,
+            predicted,
+            taught,
         })
     }
 }
@@ -95,16 +105,19 @@ impl StandbyRewardModel {
         model_folder::name_tokens(&mut config, tokenizer);
         let examples = votes::examples(cast, tokenizer, o.plan.context)?;
         let how = o.config.reward_settings()?;
-        let mut model = RewardModel::new(o.device, &config, o.plan, how, o.config.seed, examples)?;
+        let known = (examples, tokenizer.clone());
+        let mut model = RewardModel::new(o.device, &config, o.plan, how, o.config.seed, known)?;
         let table = std::sync::Arc::clone(model.table());
         let found = checkpoints.newest_that(Some(STAGE), |c| {
             let (state, slabs) = RewardModel::read(&c, &config, &table)?;
-            Ok((state, slabs, c))
+            let taste = Taste::read(&c)?;
+            Ok((state, slabs, taste, c))
         })?;
         o.notes.extend(found.notes());
-        let Some((state, slabs, checkpoint)) = found.found else { return Ok(None) };
+        let Some((state, slabs, taste, checkpoint)) = found.found else { return Ok(None) };
         same_words(&checkpoint, tokenizer)?;
         model.resume(o.device, &state, &slabs)?;
+        model.set_taste(taste);
         let mut standby = StandbyRewardModel { model, state, name: checkpoint.id.to_string() };
         if let Err(e) = standby.teach(o, tokenizer) {
             o.notes.push(format!("the reward model can score but not learn from votes: {e}"));
@@ -137,6 +150,9 @@ impl StandbyRewardModel {
         stay: &Stay,
     ) -> Result<Refit, TrainError> {
         self.teach(o, tokenizer)?;
+        if self.model.waits(self.step()).is_some() {
+            return self.fit_taste(o, tokenizer, stay);
+        }
         let (state, slabs) = (self.state.clone(), self.model.slabs(o.device)?);
         let result = self.fit(o, tokenizer, log, stay);
         if result.is_err() {
@@ -145,6 +161,25 @@ impl StandbyRewardModel {
             self.model.resume(o.device, &self.state, &slabs)?;
         }
         result
+    }
+
+    /// A fit of the taste alone: the next checkpoint is of the same step. On failure the one on disk applies again.
+    fn fit_taste(&mut self, o: &mut Opening<'_>, tokenizer: &Tokenizer, stay: &Stay) -> Result<Refit, TrainError> {
+        let (model, step) = (&mut self.model, self.state.step as usize);
+        let before = Before::measure(model, o.device, step)?;
+        let kept = model.taste().map(|(taste, _)| taste.clone());
+        model.learn(o.device)?;
+        let fit = before.report(model, o.device, step, String::new())?;
+        let part = model.part(o.device)?;
+        model.write_state(&mut self.state);
+        let (saver, config) = (o.run.saver(), model.model.clone());
+        let written =
+            checkpoint::save(&saver, vec![part], &config, tokenizer, &self.state, stay).inspect_err(|_| {
+                self.model.set_taste(kept.unwrap_or_default());
+            })?;
+        o.notes.extend(written.left);
+        self.name = written.saved.checkpoint.id.to_string();
+        Ok(Refit { checkpoint: self.name.clone(), ..fit })
     }
 
     fn fit(

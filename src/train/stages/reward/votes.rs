@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     base::StageName,
     data::{PairExample, Preference, Role, Tokenizer, Turn, encode_pairs},
-    protocol::{Choice, Tally},
+    protocol::{CastVote, Choice, Tally},
     store::{RunView, read_from},
     train::error::TrainError,
 };
@@ -277,6 +277,8 @@ pub(crate) fn tally(votes: &[Vote]) -> Tally {
     }
     t.agreement = (recent.iter().filter(|a| **a).count(), recent.len());
     t.seconds = seconds / standing.len().max(1) as f64;
+    let cast = |v: &&Vote| CastVote { pair: v.pair.id, prompt: v.pair.prompt.clone(), choice: v.choice };
+    t.cast = standing.iter().map(cast).collect();
     t
 }
 

@@ -1,7 +1,7 @@
 //! Every key of voting.
 
 use super::*;
-use crate::protocol::{Choice, Offer, Refit, Tally, VotedPair};
+use crate::protocol::{CastVote, Choice, Offer, Refit, Tally, VotedPair};
 
 pub(super) fn started_with_feedback(stage: StageId) -> AppState {
     started_with(feedback_info(stage))
@@ -98,7 +98,10 @@ fn a_vote_taken_back_can_be_given_again() {
     press(&mut state, &[Key::char('a')]);
     event(&mut state, voted(7, Choice::A));
     event(&mut state, offer(8));
-    assert_eq!(press(&mut state, &[Key::char('u'), Key::plain(Code::Backspace)]), [Cmd::Send(Command::Unvote)]);
+    assert_eq!(
+        press(&mut state, &[Key::char('u'), Key::plain(Code::Backspace)]),
+        [Cmd::Send(Command::Unvote { pair: None })]
+    );
     event(&mut state, Event::Unvoted { pair: 7, tally: tally(0) });
     assert_eq!(state.voting.pair.as_ref().map(|p| p.number), Some(7));
     assert!(state.voting.last.is_none());
@@ -196,11 +199,32 @@ fn the_reward_model_is_refitted_by_votes_or_a_key() {
         agreement: (0.5, 0.75),
         accuracy: (0.9, 0.9),
         checkpoint,
+        predicted: None,
+        taught: Vec::new(),
     };
     event(&mut state, Event::Refitted(refit));
     assert!(state.requests.is_empty());
     assert_eq!(state.voting.tally.as_ref().map(|t| t.version), Some(2));
     assert!(state.log.back().is_some_and(|l| l.text.get(Lang::Zh).contains("50% > 75%")));
+}
+
+#[test]
+fn any_vote_can_be_selected_and_taken_back() {
+    let mut state = choosing();
+    let cast = |pair| CastVote { pair, prompt: "去哪里？".to_owned(), choice: Choice::A };
+    let with = |pairs: &[u64]| Tally { cast: pairs.iter().map(|p| cast(*p)).collect(), ..tally(pairs.len()) };
+    assert!(press(&mut state, &[Key::char('['), Key::char(']')]).is_empty(), "no vote yet");
+    event(&mut state, Event::Counted(Box::new(with(&[3, 5, 6]))));
+    let selected = |state: &AppState| state.voting.to_undo().map(|v| v.pair);
+    assert_eq!((selected(&state), state.voting.chosen), (Some(6), None));
+    press(&mut state, &[Key::char('['), Key::char('['), Key::char('[')]);
+    assert_eq!(selected(&state), Some(3), "the oldest is the last");
+    press(&mut state, &[Key::char(']')]);
+    assert_eq!(press(&mut state, &[Key::char('u')]), [Cmd::Send(Command::Unvote { pair: Some(5) })]);
+    event(&mut state, Event::Unvoted { pair: 5, tally: with(&[3, 6]) });
+    assert_eq!((selected(&state), state.voting.chosen), (Some(6), None));
+    press(&mut state, &[Key::char('['), Key::char(']')]);
+    assert_eq!(state.voting.chosen, None, "the newest needs no selection");
 }
 
 #[test]

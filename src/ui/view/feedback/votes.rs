@@ -4,17 +4,19 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::base::StageId;
-use crate::protocol::Tally;
+use crate::protocol::{Refit, Tally, Taught};
 use crate::ui::{
     chart::{Curve, Plot},
     paint::{Pieces, put_right},
     state::vote::{WINDOW, leans},
     strings,
-    text::percent,
+    text::{Clean, percent},
     theme::Role,
     view::pen::{Canvas, Pen, put_rows},
 };
 
+/// Features of a taste that are shown.
+const TAUGHT: usize = 4;
 /// Minimum width in cells for the curve beside the figures.
 const BESIDE: u16 = 64;
 
@@ -122,8 +124,34 @@ pub(crate) fn refit<'a>(pen: &Pen<'a>) -> Vec<Pieces<'a>> {
             ("", format!("v{}", r.version), Role::Dim),
             ("", format!("{:.1} s", r.seconds), Role::Dim),
         ]),
-        pen.labelled([(state.tr(strings::HELD_OUT), change(r.accuracy), Role::Text)]),
+        held_out(pen, r, change(r.accuracy)),
     ]
+    .into_iter()
+    .chain(taught(pen, r))
+    .collect()
+}
+
+/// The accuracy on held-out pairs, and how many of the votes the others predict.
+fn held_out<'a>(pen: &Pen<'a>, refit: &Refit, accuracy: String) -> Pieces<'a> {
+    let mut row = vec![(pen.state.tr(strings::HELD_OUT), accuracy, Role::Text)];
+    if let Some((right, of)) = refit.predicted.filter(|(_, of)| *of > 0) {
+        row.push((pen.state.tr(strings::PREDICTED), format!("{right}/{of}"), Role::Bright));
+    }
+    pen.labelled(row)
+}
+
+/// What the taste is about, the strongest first.
+fn taught<'a>(pen: &Pen<'a>, refit: &Refit) -> Option<Pieces<'a>> {
+    let lang = pen.state.lang;
+    let named = |t: &Taught| (strings::feature(lang, &t.what), t.weight);
+    let parts: Vec<String> = refit
+        .taught
+        .iter()
+        .take(TAUGHT)
+        .map(named)
+        .map(|(name, weight)| format!("{} {weight:+.1}", Clean::line(&name).as_str()))
+        .collect();
+    (!parts.is_empty()).then(|| pen.labelled([(pen.state.tr(strings::TASTE), parts.join("  "), Role::Text)]))
 }
 
 /// Agreement over the newest votes.
