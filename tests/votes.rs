@@ -22,7 +22,7 @@ use common::{
 };
 use danlu::{
     data::{Format, Role, Turn, read_preferences},
-    protocol::{Ask, Choice, Command, Event, Offer, Refit, Sampling, VotedPair, Who},
+    protocol::{Ask, Choice, Command, Event, Refit, Sampling, VotedPair, Who},
 };
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -207,21 +207,7 @@ impl Film {
 
     /// The answer to a request that only reads; None for others.
     pub fn answer(&self, command: &Command) -> Option<Event> {
-        let answer = match command {
-            Command::ShowRuns => {
-                let dir = self.view.dir().parent().filter(|dir| !dir.as_os_str().is_empty());
-                tree::survey(self.view.disk(), dir.unwrap_or(Path::new("."))).map(Event::Runs)
-            }
-            Command::Compare { runs } => {
-                let open = |dir: &PathBuf| RunView::open(Arc::clone(self.view.disk()), dir);
-                let views: Result<Vec<RunView>, _> = runs.iter().map(open).collect();
-                views
-                    .map_err(TrainError::from)
-                    .and_then(|views| tree::compare(&views))
-                    .map(|c| Event::Compared(Box::new(c)))
-            }
-            _ => return None,
-        };
+        let answer = tree::look(self.view.disk(), self.view.dir(), command)?;
         Some(answer.unwrap_or_else(|e| Event::Refused { text: e.to_string() }))
     }
 }

@@ -47,7 +47,7 @@ pub fn chart_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     press(&mut logged, &[Key::char('c'), Key::char('L'), Key::char('k')]);
     let mut overlaid = edited(lang);
     press(&mut overlaid, &[Key::char('T')]);
-    update(&mut overlaid, Msg::Event(Event::Runs(super::tree::runs())));
+    update(&mut overlaid, Msg::Event(Event::Runs { runs: super::tree::runs(), unread: Vec::new() }));
     press(&mut overlaid, &[Key::char(' '), down, down, down, Key::char(' '), down, down, down, Key::char(' ')]);
     press(&mut overlaid, &[Key::plain(Code::Esc)]);
     let mut export = edited(lang);

@@ -71,6 +71,7 @@ pub fn info() -> RunInfo {
             source("百科 wiki-zh", 0.25, 1_840_000),
         ],
         manner: Manner::default(),
+        read_only: false,
     }
 }
 

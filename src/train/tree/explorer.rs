@@ -63,18 +63,26 @@ impl Explorer {
     }
 }
 
-fn work(here: &Here, command: Command) -> Result<Event, TrainError> {
-    let view = |run: &Path| RunView::open(Arc::clone(&here.disk), run);
-    let runs = here.dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+/// The answer to a request that only reads the runs beside the one in `dir`; None for others.
+pub(in crate::train) fn look(disk: &Arc<dyn Fs>, dir: &Path, command: &Command) -> Option<Result<Event, TrainError>> {
+    let runs = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let compared = |runs: &[PathBuf]| {
+        let views = runs.iter().map(|run| RunView::open(Arc::clone(disk), run)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Event::Compared(Box::new(compare(&views)?)))
+    };
     match command {
-        Command::ShowRuns => {
-            let Survey { runs, unread } = survey(&here.disk, runs)?;
-            Ok(Event::Runs { runs, unread })
-        }
-        Command::Compare { runs } => {
-            let views = runs.iter().map(|run| view(run)).collect::<Result<Vec<_>, _>>()?;
-            Ok(Event::Compared(Box::new(compare(&views)?)))
-        }
+        Command::ShowRuns => Some(survey(disk, runs).map(|Survey { runs, unread }| Event::Runs { runs, unread })),
+        Command::Compare { runs } => Some(compared(runs)),
+        _ => None,
+    }
+}
+
+fn work(here: &Here, command: Command) -> Result<Event, TrainError> {
+    if let Some(answer) = look(&here.disk, &here.dir, &command) {
+        return answer;
+    }
+    let view = |run: &Path| RunView::open(Arc::clone(&here.disk), run);
+    match command {
         Command::Fork { run, checkpoint, sets, open } => {
             let at = checkpoint.parse().map_err(|e: NoPoint| TrainError::Refused(e.to_string()))?;
             let made = fork(&view(&run)?, &Forking { at, name: None, sets })?;

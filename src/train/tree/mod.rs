@@ -10,10 +10,10 @@ mod fork;
 mod survey;
 
 pub(crate) use self::explorer::Explorer;
-pub(in crate::train) use self::survey::config as config_of;
 pub use self::{
     care::{pin, remove_checkpoint, remove_whole_run, rename},
     compare::{MOST_COMPARED, compare},
     fork::{Forked, Forking, NoPoint, Point, fork},
     survey::{Survey, survey, survey_run},
 };
+pub(in crate::train) use self::{explorer::look, survey::config as config_of};
