@@ -91,15 +91,16 @@ impl Player {
         loop {
             let (frame, ripe) = match self.ahead.take() {
                 Some(ahead) => ahead,
-                None => match self.film.next_frame()? {
-                    Some(frame) => (frame, false),
-                    None => {
+                None => {
+                    if let Some(frame) = self.film.next_frame()? {
+                        (frame, false)
+                    } else {
                         if !std::mem::replace(&mut self.at_end, true) {
                             outbox.emit(Event::Paused { step: self.step });
                         }
                         return Ok(AGAIN);
                     }
-                },
+                }
             };
             // What is added to the files is shown when it appears.
             if let Some(speed) = self.speed.filter(|_| !self.at_end && !ripe) {

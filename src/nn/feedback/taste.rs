@@ -167,7 +167,9 @@ mod tests {
             if liked == 0.0 {
                 continue;
             }
-            x.iter_mut().for_each(|x| *x *= liked.signum());
+            for x in &mut x {
+                *x *= liked.signum();
+            }
             let network = 2.0 * three(seed + 1, at as u64);
             let features = x.into_iter().enumerate().filter(|(_, x)| *x != 0.0).collect();
             all.push(TastePair { network, margin: 0.0, weight: 1.0, features });

@@ -125,7 +125,7 @@ mod tests {
             let mut written = serde_json::to_string(&json!({"k": text})).unwrap();
             if plain {
                 // The same string in escapes.
-                let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+                let escaped = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<Vec<_>>().concat();
                 written = format!("{{\"k\": \"{escaped}\"}}");
             }
             let all = read(&written, most.max(1));

@@ -162,7 +162,7 @@ impl Spikes {
     /// Clears the window: the data change, or the user continues after a spike.
     pub(crate) fn start_over(&mut self) {
         let (trouble, skipped, ceiling) = (self.trouble, self.skipped, self.ceiling);
-        *self = Spikes { skipped, trouble, ceiling, ..Spikes::new(self.plan.clone(), None) };
+        *self = Spikes { ceiling, skipped, trouble, ..Spikes::new(self.plan.clone(), None) };
     }
 
     /// Whether the newest step was not applied.

@@ -251,7 +251,10 @@ fn root(parent: &RunView, config: &RunConfig) -> Result<String, TrainError> {
     let there = config.root(parent.dir());
     let whole = there.canonicalize().or_else(|_| std::path::absolute(&there)).unwrap_or(there);
     whole.into_os_string().into_string().map_err(|path| {
-        TrainError::Input(format!("{path:?} is not UTF-8, so that run.toml cannot name it; rename that folder first"))
+        TrainError::Input(format!(
+            "{} is not UTF-8, so that run.toml cannot name it; rename that folder first",
+            path.display()
+        ))
     })
 }
 

@@ -260,7 +260,7 @@ pub const SPOKEN: &[Spoken] = &[
         usage: Tr("set 键 值", "set KEY VALUE"),
         title: Tr("设置 run.toml 的一个键", "set a key of run.toml"),
         enabled: commanded,
-        offers: |s| s.config.iter().map(|k| k.path()).collect(),
+        offers: |s| s.config.iter().map(super::super::state::config::ConfigKey::path).collect(),
         run: |s, args| match args {
             [key, value @ ..] if !value.is_empty() => Ok(set(s, key, &value.join(" "), false)),
             _ => Err(spoken_usage(Tr("set 键 值", "set KEY VALUE"))),
@@ -374,8 +374,7 @@ fn export(state: &mut AppState, args: &[&str]) -> Done {
     };
     let (whole, rest) = match &args[1..] {
         ["screen" | "屏幕", rest @ ..] => (true, rest),
-        ["panel" | "面板", rest @ ..] => (false, rest),
-        rest => (false, rest),
+        ["panel" | "面板", rest @ ..] | rest => (false, rest),
     };
     let path = match rest {
         [] => None,

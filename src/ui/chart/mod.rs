@@ -100,10 +100,11 @@ fn columns(curve: &Curve, axis: &Axis, wide: usize) -> Visible {
             continue;
         }
         let here = middle.round().clamp(-1.0, dots + 1.0);
-        for x in first.round().clamp(0.0, dots) as usize..=last.round().clamp(0.0, dots) as usize {
+        let covered = first.round().clamp(0.0, dots) as usize..=last.round().clamp(0.0, dots) as usize;
+        for (x, column) in covered.clone().zip(&mut columns[covered]) {
             // The line goes through the middle of the bucket, the band is as wide as it.
             let new = if x as f64 == here { new } else { Column { line: f64::NAN, broken: false, ..new } };
-            columns[x] = Some(columns[x].map_or(new, |old| Column {
+            *column = Some(column.map_or(new, |old| Column {
                 min: old.min.min(new.min),
                 max: old.max.max(new.max),
                 line: if new.line.is_finite() { new.line } else { old.line },

@@ -45,7 +45,9 @@ impl Runs {
         for run in &all {
             run.errors.iter().for_each(|error| output::note(&format!("{}: {error}", run.run)));
         }
-        unread.iter().for_each(|why| output::note(why));
+        for why in &unread {
+            output::note(why);
+        }
         Ok(())
     }
 }

@@ -257,7 +257,8 @@ mod tests {
 
     #[test]
     fn twenty_votes_teach_a_length_a_word_and_a_form() {
-        let tastes: [(&str, fn(&str) -> f64); 6] = [
+        type Likes = fn(&str) -> f64;
+        let tastes: [(&str, Likes); 6] = [
             ("longer", |a| a.chars().count() as f64),
             ("shorter", |a| -(a.chars().count() as f64)),
             ("a word", |a| f64::from(u8::from(a.contains("推荐")))),
