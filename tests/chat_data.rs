@@ -569,7 +569,7 @@ fn source(name: &str, hold_out: bool, questions: impl IntoIterator<Item = String
         .into_iter()
         .map(|q| Conversation { turns: vec![Turn::new(Role::User, q), Turn::new(Role::Assistant, "a")], task: None })
         .collect();
-    ChatSource { name: name.into(), conversations, weight: 1.0, hold_out }
+    ChatSource { name: name.into(), conversations, weight: 1.0, hold_out, split: Vec::new() }
 }
 
 #[test]

@@ -394,7 +394,7 @@ fn tried(dir: &Path, toml: &str, rule: &str, threshold: f64, stop: bool) -> Resu
     let config = RunConfig::parse(toml, &[], StageId::Pretrain).unwrap();
     let mut told = Vec::new();
     let stop = AtomicBool::new(stop);
-    trial(dir, &config.source[0], rule, threshold, &stop, &mut |t| told.push(t)).map(|()| told)
+    trial(dir, (&config.source[0], config.splits()), rule, threshold, &stop, &mut |t| told.push(t)).map(|()| told)
 }
 
 #[test]

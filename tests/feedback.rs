@@ -350,7 +350,7 @@ fn typed_settings_act_on_the_next_update_and_again_on_a_resume() {
             }
         }
         let replayed = play(&again, false);
-        assert_eq!(replayed.len(), if keep == 2 { 1 } else { 0 }, "{replayed:?}");
+        assert_eq!(replayed.len(), usize::from(keep == 2), "{replayed:?}");
         same(&run, &again, "ppo", 6, &format!("gone on from update {keep}"));
     }
 }

@@ -169,6 +169,50 @@ fn pairs_under_other_names_are_read() {
     assert!(rated.contains("rates a single answer"), "{rated}");
 }
 
+/// HelpSteer's three releases: a preference between two answers, negative for the first, or ratings of neighbours.
+#[test]
+fn helpsteers_pairs_and_ratings_are_read() {
+    use PreferenceForm::{Rated, Strength};
+    let pair = |strength: Value| json!({"prompt": "q", "response_1": "one", "response_2": "two", "preference_strength": strength});
+    let third = json!({"context": messages(&["user:p", "assistant:a", "user:q"]), "response1": "one", "response2": "two",
+        "overall_preference": -3, "individual_preference": [{"score": -3}], "domain": "general"});
+    for (record, better, turns) in [(pair(json!(2)), "two", 1), (pair(json!("-1")), "one", 1), (third, "one", 3)] {
+        let reading = lines(&record.to_string());
+        let made = &reading.pairs.items[0];
+        assert_eq!((made.chosen.as_str(), made.prompt.len()), (better, turns), "{record}");
+        assert_eq!(reading.pairs.forms[&Strength], 1);
+    }
+    let rated = |prompt: &str, answer: &str, helpfulness: u32| {
+        json!({"prompt": prompt, "response": answer, "helpfulness": helpfulness, "correctness": 3, "coherence": 4,
+            "complexity": 1, "verbosity": 2})
+        .to_string()
+    };
+    let text = [
+        rated("q", "good", 4),
+        rated("q", "bad", 1),
+        rated("p", "alone", 3),
+        rated("r", "a", 2),
+        rated("r", "b", 2),
+        rated("r", "c", 4),
+    ];
+    let reading = lines(&text.join("\n"));
+    let made: Vec<(&str, &str)> =
+        reading.pairs.items.iter().map(|p| (p.chosen.as_str(), p.rejected.as_str())).collect();
+    assert_eq!(made, [("good", "bad"), ("c", "a"), ("c", "b")]);
+    assert_eq!((reading.ties, reading.pairs.rejected, reading.pairs.forms[&Rated]), (1, 1, 3));
+    assert!(reading.pairs.reasons[0].1.contains("no neighbouring record"), "{:?}", reading.pairs.reasons);
+    assert_eq!(reading.pairs.places, [2, 6, 6]);
+    for (record, why) in [
+        (json!({"prompt": "q", "response_1": "a", "response_2": "b"}), "without \"preference_strength\""),
+        (pair(json!("much")), "a number is expected"),
+        (json!({"response_1": "a", "response_2": "b", "preference_strength": 1}), "without \"prompt\" or \"context\""),
+        (json!({"prompt": "q", "response": "a", "helpfulness": [1]}), "a number is expected"),
+    ] {
+        let said = reason(&record.to_string());
+        assert!(said.contains(why), "{record}: {said}");
+    }
+}
+
 #[test]
 fn a_ranking_becomes_all_its_pairs() {
     let text = r#"{"prompt":"q","chosen":"x","rejected":"y","task":"t"}

@@ -116,8 +116,7 @@ impl StageId {
         self.kind() != StageKind::Reward
     }
 
-    /// Whether it trains on the text of the run's sources. Only such a stage can start from `--from`; preference data
-    /// belongs to the run's own model.
+    /// Whether it trains on the text of the run's sources.
     pub fn draws_text(self) -> bool {
         matches!(self.kind(), StageKind::Text | StageKind::Answers)
     }

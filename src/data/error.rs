@@ -88,6 +88,9 @@ pub enum DataError {
     /// Conversations or examples that cannot be used together.
     #[error("conversations: {0}")]
     Conversations(String),
+    /// A conversation that a model's own chat template does not render.
+    #[error("{0}")]
+    Template(String),
     /// An unusable tokenizer file, or a vocabulary that cannot be trained.
     #[error("tokenizer: {0}")]
     Tokenizer(String),

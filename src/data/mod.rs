@@ -23,6 +23,7 @@ pub mod quality;
 pub mod read;
 pub mod split;
 pub mod stored;
+pub mod template;
 pub mod tokenizer;
 pub mod tokens;
 
@@ -47,14 +48,14 @@ pub use chat::{
 pub use diversity::{Indicators, distinct2, indicators, repetition};
 pub use document::Source;
 pub use preference::{
-    PairExample, PairsFitted, Preference, PreferenceForm, PreferenceReading, Side, TextFeature, candidates,
-    encode_pairs, read_preference_file, read_preferences, split_preferences,
+    PairExample, PairsFitted, Preference, PreferenceForm, PreferenceReading, PreferenceSource, Side, TextFeature,
+    candidates, encode_pairs, read_preference_file, read_preferences, split_preference_sources, split_preferences,
 };
 pub use read::{Format, Unread, read};
 pub use split::split;
 pub use tokenizer::{
-    ChatTokens, Facts, LARGEST_CONFIG, LARGEST_FILE, Merging, SPECIAL_TOKENS, StreamDecoder, TextGroup, TokenKind,
-    Tokenizer, Vocabulary, facts, train_bpe, train_char,
+    ChatTokens, Facts, LARGEST_CONFIG, LARGEST_FILE, Merging, Rendered, SPECIAL_TOKENS, StreamDecoder, TextGroup,
+    TokenKind, Tokenizer, Vocabulary, facts, train_bpe, train_char,
 };
 pub use tokens::{
     batch::{Batch, Batcher},

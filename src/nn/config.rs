@@ -178,7 +178,7 @@ impl ModelConfig {
     /// `config.json` as transformers 5 reads it; both spellings of the rotary base are written.
     pub fn to_json(&self) -> Value {
         json!({
-            "architectures": ["LlamaForCausalLM"],
+            "architectures": [LANGUAGE],
             "model_type": "llama",
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
@@ -219,7 +219,7 @@ impl ModelConfig {
 
     /// Parses the `config.json` of a language model; rejects whatever would not be computed exactly as written.
     pub fn from_json(text: &str) -> Result<ModelConfig, ConfigError> {
-        ModelConfig::read(text, "LlamaForCausalLM")
+        ModelConfig::read(text, LANGUAGE)
     }
 
     /// The same for a scalar model, which must have one label.
@@ -248,7 +248,10 @@ impl ModelConfig {
             serde_json::from_str(text).map_err(|e| ConfigError(format!("config.json is not JSON: {e}")))?;
         let Value::Object(map) = value else { return wrong("config.json is not a JSON object") };
         let reader = Reader(&map);
-        reader.only("architectures", &json!([architecture]))?;
+        // Without a window Mistral is computed as Llama is.
+        if !(reader.is_mistral() && architecture == LANGUAGE) {
+            reader.only("architectures", &json!([architecture]))?;
+        }
         if architecture == SCALAR {
             let labels = reader.get("id2label").and_then(Value::as_object).map(Map::len);
             // transformers assumes two if the field is missing.
@@ -281,8 +284,14 @@ pub fn end_ids(map: &Map<String, Value>, vocab_size: usize) -> Result<Vec<u32>, 
     Ok(ends)
 }
 
+/// The architecture of a language model.
+const LANGUAGE: &str = "LlamaForCausalLM";
 /// The architecture of a scalar model.
 const SCALAR: &str = "LlamaForSequenceClassification";
+
+/// transformers' defaults of a Mistral config: the window, and key/value heads and positions.
+const MISTRAL_WINDOW: usize = 4096;
+const MISTRAL_DEFAULTS: (usize, usize) = (8, 131_072);
 
 /// The shortest decimal that reads back as the same f32.
 fn exact(x: f32) -> f64 {
@@ -369,15 +378,40 @@ impl Reader<'_> {
         Ok(found.unwrap_or(10_000.0))
     }
 
+    /// Whether it is a Mistral language model.
+    fn is_mistral(&self) -> bool {
+        let named = self.get("architectures").is_none_or(|a| *a == json!(["MistralForCausalLM"]));
+        named && self.get("model_type").is_some_and(|kind| kind == "mistral")
+    }
+
+    /// Rejects a Mistral whose attention window is shorter than its context. A config.json that does not mention the
+    /// window has transformers' default.
+    fn sees_everything(&self, positions: usize) -> Result<(), ConfigError> {
+        let window = match self.0.get("sliding_window") {
+            Some(Value::Null) => return Ok(()),
+            Some(_) => self.size("sliding_window")?,
+            None => Some(MISTRAL_WINDOW),
+        };
+        match window {
+            Some(window) if window < positions => wrong(format!(
+                "sliding_window is {window}, less than max_position_embeddings {positions}; a window is not computed here. Set max_position_embeddings to {window} to use the model for texts of that length"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn read(&self) -> Result<ModelConfig, ConfigError> {
-        self.only("model_type", &json!("llama"))?;
+        let mistral = self.is_mistral();
+        if !mistral {
+            self.only("model_type", &json!("llama"))?;
+        }
         self.only("hidden_act", &json!("silu"))?;
         self.only("attention_bias", &json!(false))?;
         self.only("mlp_bias", &json!(false))?;
         self.only("attention_dropout", &json!(0.0))?;
         self.only("partial_rotary_factor", &json!(1.0))?;
         for key in ["quantization_config", "sliding_window"] {
-            if let Some(v) = self.get(key) {
+            if let Some(v) = self.get(key).filter(|_| !(mistral && key == "sliding_window")) {
                 return wrong(format!("{key} is set ({v}); it is not computed here"));
             }
         }
@@ -394,15 +428,20 @@ impl Reader<'_> {
         let head_dim = self.size("head_dim")?.unwrap_or(hidden_size / num_attention_heads.max(1));
         let vocab_size = self.need("vocab_size")?;
         let ends = end_ids(self.0, vocab_size)?;
+        let (heads, positions) = if mistral { MISTRAL_DEFAULTS } else { (num_attention_heads, 2048) };
+        let max_position_embeddings = self.size("max_position_embeddings")?.unwrap_or(positions);
+        if mistral {
+            self.sees_everything(max_position_embeddings)?;
+        }
         let config = ModelConfig {
             vocab_size,
             hidden_size,
             intermediate_size: self.need("intermediate_size")?,
             num_hidden_layers: self.need("num_hidden_layers")?,
             num_attention_heads,
-            num_key_value_heads: self.size("num_key_value_heads")?.unwrap_or(num_attention_heads),
+            num_key_value_heads: self.size("num_key_value_heads")?.unwrap_or(heads),
             head_dim,
-            max_position_embeddings: self.size("max_position_embeddings")?.unwrap_or(2048),
+            max_position_embeddings,
             rms_norm_eps: self.number("rms_norm_eps", 1e-6)?,
             rope_theta: self.rope_theta()?,
             tie_word_embeddings: self.flag("tie_word_embeddings", false)?,
@@ -457,6 +496,48 @@ mod tests {
             let error = with(key, value.clone()).unwrap_err().to_string();
             assert!(error.contains(key) || error.contains("rope"), "{key} = {value}: {error}");
         }
+    }
+
+    #[test]
+    fn mistral_without_a_window_is_read_as_llama() {
+        let config = PRESETS[0].config();
+        let mistral = |changes: &[(&str, Option<Value>)]| {
+            let mut json = config.to_json();
+            json["architectures"] = json!(["MistralForCausalLM"]);
+            json["model_type"] = json!("mistral");
+            json["sliding_window"] = Value::Null;
+            for (key, value) in changes {
+                match value {
+                    Some(value) => json[*key] = value.clone(),
+                    None => drop(json.as_object_mut().unwrap().remove(*key)),
+                }
+            }
+            ModelConfig::from_json(&json.to_string())
+        };
+        assert_eq!(mistral(&[]).unwrap(), config);
+        assert_eq!(mistral(&[("architectures", None)]).unwrap(), config);
+        // A window of at least the context hides nothing; one that is not mentioned has 4096 tokens.
+        assert_eq!(mistral(&[("sliding_window", Some(json!(config.max_position_embeddings)))]).unwrap(), config);
+        assert_eq!(mistral(&[("sliding_window", None)]).unwrap(), config);
+        for changes in [
+            &[("sliding_window", Some(json!(32)))][..],
+            &[("sliding_window", None), ("max_position_embeddings", Some(json!(8192)))],
+            &[("sliding_window", Some(json!(4096))), ("max_position_embeddings", None)],
+        ] {
+            let error = mistral(changes).unwrap_err().to_string();
+            assert!(error.contains("sliding_window") && error.contains("max_position_embeddings"), "{error}");
+        }
+        for changes in [
+            &[("architectures", Some(json!(["MistralForSequenceClassification"])))][..],
+            &[("model_type", Some(json!("mixtral")))],
+            &[("sliding_window", Some(json!("all")))],
+            &[("hidden_act", Some(json!("gelu")))],
+        ] {
+            assert!(mistral(changes).is_err(), "{changes:?}");
+        }
+        let mut llama = config.to_json();
+        llama["sliding_window"] = json!(4096);
+        assert!(ModelConfig::from_json(&llama.to_string()).is_err());
     }
 
     #[test]

@@ -149,13 +149,17 @@ impl Generate {
         }
         let question = [Turn::new(Role::User, prompt)];
         let words = if self.chat {
-            let Some(chat) = tokenizer.chat() else {
+            let Some(end) = tokenizer.turn_end() else {
+                let why = tokenizer.refused_template().map_or_else(
+                    || "lacks the tokens of the chat template in tokenizer.json".to_owned(),
+                    |why| format!("has a chat template that cannot be used: {why}"),
+                );
                 return Err(Failure::usage(format!(
-                    "{} lacks the tokens of the chat template in tokenizer.json, so it was not fine-tuned by danlu; leave --chat out, or train it: danlu train --stage sft",
+                    "{} {why}; leave --chat out, or train it: danlu train --stage sft",
                     model.folder.display()
                 )));
             };
-            ends.push(chat.end);
+            ends.push(end);
             Words::Chat(&question)
         } else {
             Words::Text(prompt)

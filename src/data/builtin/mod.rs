@@ -178,6 +178,7 @@ pub fn chats(tokenizer: &Tokenizer, context: usize) -> Result<Vec<ExampleSet>, D
             conversations: read_conversations(file.train)?,
             weight: file.weight,
             hold_out: false,
+            split: Vec::new(),
         };
         ExampleSet::given(&source, read_conversations(file.held_out)?, tokenizer, context)
     };

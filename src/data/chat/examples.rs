@@ -26,6 +26,8 @@ pub struct ChatSource {
     pub weight: f64,
     /// Whether some conversations may be held out; `false` where all are to be memorised.
     pub hold_out: bool,
+    /// Conversations that the data hold out themselves; then no others of the source are.
+    pub split: Vec<Conversation>,
 }
 
 /// A source's examples.
@@ -65,6 +67,10 @@ pub struct Fitted {
     pub dropped: usize,
     /// The first of these: number in the source, from 1, and the tokens of the last exchange with the system turn.
     pub dropped_at: Vec<(usize, usize)>,
+    /// Conversations that the model's own chat template does not render, and why the first is not.
+    pub refused: usize,
+    /// See `refused`.
+    pub refusal: Option<String>,
     /// Tokens of the longest example.
     pub longest: usize,
     /// Trained tokens.
@@ -79,6 +85,8 @@ enum Fit {
     Shortened(Example),
     /// The number of tokens of its last exchange.
     TooLong(usize),
+    /// Why the model's own chat template does not render it.
+    Refused(String),
 }
 
 /// Encodes every conversation as an example of at most `context` + 1 tokens (the last is only a target). A longer one
@@ -95,18 +103,25 @@ pub fn encode_all(
 }
 
 /// The sources' examples, split into training and held out. The first question decides: conversations with the same
-/// one, in whichever source, are on the same side. `protected` questions (probes) are never held out.
+/// one, in whichever source, are on the same side. `protected` questions (probes) are never held out. A source with a
+/// split of its own keeps it; what the split has is trained on in no source.
 pub fn example_sets(
-    sources: Vec<ChatSource>,
+    mut sources: Vec<ChatSource>,
     protected: &[&str],
     tokenizer: &Tokenizer,
     context: usize,
 ) -> Result<Vec<ExampleSet>, DataError> {
     let mut keep: HashSet<Key> = protected.iter().map(|t| split::key(t)).collect();
+    let measured: HashSet<Key> = sources.iter().flat_map(|s| &s.split).map(whole).collect();
+    if !measured.is_empty() {
+        for source in &mut sources {
+            source.conversations.retain(|c| !measured.contains(&whole(c)));
+        }
+    }
     let mut keys = Vec::with_capacity(sources.len());
     for source in &sources {
         let of: Vec<Key> = source.conversations.iter().map(|c| split::key(c.prompt().unwrap_or_default())).collect();
-        if !source.hold_out {
+        if !source.hold_out || !source.split.is_empty() {
             keep.extend(&of);
         }
         keys.push(of);
@@ -115,6 +130,11 @@ pub fn example_sets(
     let sides = split.train.iter().zip(&split.held_out);
     let mut sets = Vec::with_capacity(sources.len());
     for (mut source, (train, held_out)) in sources.into_iter().zip(sides) {
+        if !source.split.is_empty() {
+            let held_out = std::mem::take(&mut source.split);
+            sets.push(ExampleSet::given(&source, held_out, tokenizer, context)?);
+            continue;
+        }
         let (examples, fitted) = encode_some(&source.conversations, train, tokenizer, context)?;
         let (held, held_out_fitted) = encode_some(&source.conversations, held_out, tokenizer, context)?;
         let held_out = held
@@ -130,6 +150,11 @@ pub fn example_sets(
         });
     }
     Ok(sets)
+}
+
+/// The hash of all turns of a conversation.
+fn whole(conversation: &Conversation) -> Key {
+    split::key(&chat::render(&conversation.turns, false))
 }
 
 impl ExampleSet {
@@ -165,9 +190,12 @@ fn encode_some(
     tokenizer: &Tokenizer,
     context: usize,
 ) -> Result<(Vec<(usize, Example)>, Fitted), DataError> {
-    let chat = chat::chat_tokens(tokenizer)?;
-    let fits: Result<Vec<Fit>, DataError> =
-        which.par_iter().map(|at| fit(&conversations[*at], tokenizer, chat, context + 1)).collect();
+    let fits: Result<Vec<Fit>, DataError> = if tokenizer.own_template().is_some() {
+        which.par_iter().map(|at| fit_own(&conversations[*at], tokenizer, context + 1)).collect()
+    } else {
+        let chat = chat::chat_tokens(tokenizer)?;
+        which.par_iter().map(|at| fit(&conversations[*at], tokenizer, chat, context + 1)).collect()
+    };
     let mut fitted = Fitted::default();
     let mut examples = Vec::with_capacity(which.len());
     for (at, found) in which.iter().zip(fits?) {
@@ -184,6 +212,11 @@ fn encode_some(
                 }
                 continue;
             }
+            Fit::Refused(why) => {
+                fitted.refused += 1;
+                fitted.refusal.get_or_insert(why);
+                continue;
+            }
         };
         fitted.kept += 1;
         fitted.longest = fitted.longest.max(example.ids.len());
@@ -192,6 +225,26 @@ fn encode_some(
         examples.push((*at, example));
     }
     Ok((examples, fitted))
+}
+
+/// The same in the model's own chat template, which is rendered again for each beginning.
+fn fit_own(conversation: &Conversation, tokenizer: &Tokenizer, most: usize) -> Result<Fit, DataError> {
+    let system = usize::from(conversation.turns.first().is_some_and(|t| t.role == Role::System));
+    let (head, rest) = conversation.turns.split_at(system);
+    let mut last = 0;
+    for start in (0..rest.len()).filter(|start| *start == 0 || rest[*start].role == Role::User) {
+        let turns = [head, &rest[start..]].concat();
+        let example = match chat::encode(&Conversation { turns, task: None }, tokenizer) {
+            Ok(example) => example,
+            Err(DataError::Template(why)) => return Ok(Fit::Refused(why)),
+            Err(e) => return Err(e),
+        };
+        last = example.ids.len();
+        if last <= most {
+            return Ok(if start == 0 { Fit::Whole(example) } else { Fit::Shortened(example) });
+        }
+    }
+    Ok(Fit::TooLong(last))
 }
 
 /// A conversation with at most `most` tokens.

@@ -18,15 +18,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::template::CHAT_TEMPLATE;
 use super::{
     error::DataError,
+    template::Message,
     tokenizer::{ASSISTANT, ChatTokens, SYSTEM, TURN_END, Tokenizer, USER},
     tokens::example::{Example, IGNORED},
 };
-
-/// The Jinja template of a conversation for `tokenizer_config.json`: the same as [`render`], with the assistant's
-/// content marked for masks.
-pub const CHAT_TEMPLATE: &str = include_str!("chat_template.jinja");
 
 /// The author of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -120,8 +118,36 @@ pub fn render(turns: &[Turn], generation_prompt: bool) -> String {
     text
 }
 
+/// The turns as a chat template takes them.
+fn messages(turns: &[Turn]) -> Vec<Message> {
+    let role = |role: Role| match role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    turns.iter().map(|turn| Message::new(role(turn.role), turn.content.as_str())).collect()
+}
+
+/// Turns in the model's own template, with labels; None where danlu's template is used.
+fn encode_own(turns: &[Turn], tokenizer: &Tokenizer) -> Option<Result<Example, DataError>> {
+    let rendered = tokenizer.encode_own(&messages(turns))?;
+    Some(rendered.map(|rendered| {
+        let mut labels = vec![IGNORED; rendered.ids.len()];
+        let answers = turns.iter().filter(|turn| turn.role == Role::Assistant);
+        for (place, _) in rendered.answers.into_iter().zip(answers).filter(|(_, turn)| turn.is_learned()) {
+            for at in place {
+                labels[at] = rendered.ids[at] as i32;
+            }
+        }
+        Example { ids: rendered.ids, labels }
+    }))
+}
+
 /// Encodes a conversation with its labels. Content that spells a special token is encoded as plain text.
 pub fn encode(conversation: &Conversation, tokenizer: &Tokenizer) -> Result<Example, DataError> {
+    if let Some(own) = encode_own(&conversation.turns, tokenizer) {
+        return own;
+    }
     let chat = chat_tokens(tokenizer)?;
     let mut example = Example::begin(tokenizer);
     for turn in &conversation.turns {
@@ -130,8 +156,12 @@ pub fn encode(conversation: &Conversation, tokenizer: &Tokenizer) -> Result<Exam
     Ok(example)
 }
 
-/// Encodes turns after the tokenizer's prefix, with the assistant's next turn opened at the end.
+/// Encodes turns after the tokenizer's prefix, with the assistant's next turn opened at the end; a model's own template
+/// has the prefix in it.
 pub fn encode_prompt(turns: &[Turn], tokenizer: &Tokenizer) -> Result<Vec<u32>, DataError> {
+    if let Some(own) = tokenizer.encode_own_prompt(&messages(turns)) {
+        return own;
+    }
     let chat = chat_tokens(tokenizer)?;
     let mut ids = tokenizer.begin().to_vec();
     ids.extend(encode_turns(turns, tokenizer)?);

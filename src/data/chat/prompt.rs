@@ -84,6 +84,9 @@ fn conversation(turns: &[Turn], tokenizer: &Tokenizer, most: usize) -> Result<As
         let ids = chat::encode_prompt(turns, tokenizer)?;
         return Ok(Asked { ids, left_out: LeftOut::default() });
     };
+    if tokenizer.own_template().is_some() {
+        return cut_question(head, &rest[*last..], tokenizer, (most, all), questions.len() - 1);
+    }
     let question = tokenizer.encode_turn(&rest[*last].content)?;
     let around = |head: &[Turn]| -> Result<(Vec<u32>, Vec<u32>), DataError> {
         let whole = chat::encode_prompt(&[head, &rest[*last..]].concat(), tokenizer)?;
@@ -97,6 +100,34 @@ fn conversation(turns: &[Turn], tokenizer: &Tokenizer, most: usize) -> Result<As
     let keep = most.saturating_sub(frame.0.len() + frame.1.len()).clamp(question.len().min(1), question.len());
     let ids = [frame.0, question[question.len() - keep..].to_vec(), frame.1].concat();
     Ok(Asked { left_out: LeftOut { tokens: all - ids.len(), exchanges: questions.len() - 1 }, ids })
+}
+
+/// A question in the model's own template, of which as little of the beginning is cut as fits `most` tokens; without
+/// the system turn if that leaves no room for it.
+fn cut_question(
+    head: &[Turn],
+    rest: &[Turn],
+    tokenizer: &Tokenizer,
+    (most, all): (usize, usize),
+    exchanges: usize,
+) -> Result<Asked, DataError> {
+    let Some((question, behind)) = rest.split_first() else { return Ok(Asked::default()) };
+    let places: Vec<usize> = question.content.char_indices().map(|(at, _)| at).collect();
+    let from = |head: &[Turn], at: usize| {
+        let mut question = question.clone();
+        question.content.drain(..places.get(at).copied().unwrap_or(question.content.len()));
+        chat::encode_prompt(&[head, &[question], behind].concat(), tokenizer)
+    };
+    let whole = places.len().saturating_sub(1);
+    let head = if from(head, whole)?.len() > most { &[] } else { head };
+    // The first place from which it fits; more characters are more tokens.
+    let (mut short, mut long) = (0, whole);
+    while short < long {
+        let middle = usize::midpoint(short, long);
+        if from(head, middle)?.len() <= most { long = middle } else { short = middle + 1 }
+    }
+    let ids = from(head, long)?;
+    Ok(Asked { left_out: LeftOut { tokens: all.saturating_sub(ids.len()), exchanges }, ids })
 }
 
 #[cfg(test)]

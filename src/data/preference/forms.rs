@@ -1,6 +1,6 @@
 //! Parses a record into pairs: its forms, and the checks on a preference.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use serde_json::Value;
 
@@ -34,6 +34,11 @@ pub enum PreferenceForm {
     HhRlhf,
     /// `prompt` and `ranked`, answers from the best to the worst.
     Ranked,
+    /// `prompt` with `response_1`, `response_2` and `preference_strength` (HelpSteer2), or `context` with `response1`,
+    /// `response2` and `overall_preference` (HelpSteer3).
+    Strength,
+    /// `prompt`, `response` and `helpfulness`: neighbouring answers to one prompt are compared (HelpSteer).
+    Rated,
     /// A vote cast in danlu: [`PreferenceForm::PromptPair`] with `choice`.
     Vote,
 }
@@ -49,6 +54,8 @@ impl fmt::Display for PreferenceForm {
             Self::OpenAi => "openai",
             Self::HhRlhf => "hh-rlhf",
             Self::Ranked => "ranked",
+            Self::Strength => "helpsteer pairs",
+            Self::Rated => "helpsteer ratings",
             Self::Vote => "vote",
         })
     }
@@ -62,7 +69,7 @@ const SIDES: [[&str; 2]; 4] = [
     ["preferred_output", "non_preferred_output"],
 ];
 /// The fields that are read besides them, and those that are lists of messages or one message.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 20] = [
     "prompt",
     "ranked",
     "conversations",
@@ -76,9 +83,24 @@ const OTHERS: [&str; 13] = [
     "system",
     "choice",
     "messages",
+    "response_1",
+    "response_2",
+    "preference_strength",
+    "response1",
+    "response2",
+    "overall_preference",
+    "helpfulness",
 ];
-pub(super) const LISTS: [&str; 7] =
-    ["prompt", "chosen", "rejected", "conversations", "messages", "preferred_output", "non_preferred_output"];
+pub(super) const LISTS: [&str; 8] = [
+    "prompt",
+    "context",
+    "chosen",
+    "rejected",
+    "conversations",
+    "messages",
+    "preferred_output",
+    "non_preferred_output",
+];
 
 /// All fields that a form reads. TRL's and UltraFeedback's records repeat the chosen conversation in `messages`.
 pub(super) fn read() -> Vec<&'static str> {
@@ -95,6 +117,8 @@ const ASSISTANT: &str = "\n\nAssistant:";
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     Pairs(Vec<Preference>),
+    /// An answer with its rating, which is compared with others to the same prompt.
+    Rated(Rated),
     /// A vote for neither: both equally good.
     Tie,
     /// A vote for neither: both bad.
@@ -103,6 +127,82 @@ pub(super) enum Found {
     Skip,
     /// Takes back the newest vote.
     Unvote,
+}
+
+/// An answer with its rating.
+#[derive(Clone, Debug)]
+pub(super) struct Rated {
+    pub prompt: Vec<Turn>,
+    pub answer: String,
+    pub task: Option<String>,
+    /// HelpSteer's helpfulness: more is better.
+    pub rating: f64,
+}
+
+impl Rated {
+    /// The pair that two answers to one prompt form; None if they are rated alike.
+    pub(super) fn against(&self, other: &Rated) -> Option<Result<Preference, Fault>> {
+        let (better, worse) = match self.rating.partial_cmp(&other.rating)? {
+            Ordering::Greater => (self, other),
+            Ordering::Less => (other, self),
+            Ordering::Equal => return None,
+        };
+        let made = pair(&self.prompt, better.answer.clone(), worse.answer.clone(), self.task.clone(), false);
+        Some(made.map_err(|reason| Fault::new(TURNS, reason)))
+    }
+}
+
+/// The pairs of HelpSteer's two answers with a preference between them, negative for the first.
+const STRENGTHS: [[&str; 3]; 2] =
+    [["response_1", "response_2", "preference_strength"], ["response1", "response2", "overall_preference"]];
+
+/// A number that HelpSteer rates with.
+fn number(value: &Value, name: &str) -> Result<f64, Fault> {
+    let number = value.as_f64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
+    match number.filter(|n| n.is_finite()) {
+        Some(number) => Ok(number),
+        None => Err(format!("{name:?} is {}; a number is expected", kind(value)).into()),
+    }
+}
+
+/// The turns before HelpSteer's answers: `prompt`, or HelpSteer3's list of messages in `context`.
+fn before(fields: &Fields) -> Result<Vec<Turn>, Fault> {
+    let prompt = match (field(fields, "prompt"), field(fields, "context")) {
+        (Some(prompt), _) => {
+            fields::check_context(fields, "prompt", &[])?;
+            side(prompt, "prompt", Role::User)?
+        }
+        (None, Some(context)) => side(context, "context", Role::User)?,
+        (None, None) => return Err("two answers without \"prompt\" or \"context\"".to_owned().into()),
+    };
+    Ok(tidy(prompt))
+}
+
+/// HelpSteer's forms; None if the record has neither.
+fn helpsteer(fields: &Fields) -> Result<Option<(PreferenceForm, Found)>, Fault> {
+    for [one, other, by] in STRENGTHS {
+        let (Some(first), Some(second)) = (field(fields, one), field(fields, other)) else { continue };
+        let Some(by_how_much) = field(fields, by) else {
+            let why = format!("{one:?} and {other:?} without {by:?}, which says which is better");
+            return Err(why.into());
+        };
+        let strength = number(by_how_much, by)?;
+        if strength == 0.0 {
+            return Ok(Some((PreferenceForm::Strength, Found::Tie)));
+        }
+        let (first, second) = (string(first, one)?, string(second, other)?);
+        let (better, worse) = if strength < 0.0 { (first, second) } else { (second, first) };
+        let made = pair(&before(fields)?, better, worse, task(fields), false);
+        let made = made.map_err(|reason| Fault::new(TURNS, reason))?;
+        return Ok(Some((PreferenceForm::Strength, Found::Pairs(vec![made]))));
+    }
+    let (Some(answer), Some(rating)) = (field(fields, "response"), field(fields, "helpfulness")) else {
+        return Ok(None);
+    };
+    let (prompt, rating) = (before(fields)?, number(rating, "helpfulness")?);
+    check_prompt(&prompt).map_err(|reason| Fault::new(TURNS, reason))?;
+    let rated = Rated { prompt, answer: string(answer, "response")?, task: task(fields), rating };
+    Ok(Some((PreferenceForm::Rated, Found::Rated(rated))))
 }
 
 /// Parses a record, or returns why it has no preference.
@@ -121,6 +221,9 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Faul
     }
     if let Some(ranked) = field(fields, "ranked") {
         return Ok((PreferenceForm::Ranked, Found::Pairs(ranking(fields, ranked)?)));
+    }
+    if rates_one && let Some(found) = helpsteer(fields)? {
+        return Ok(found);
     }
     let vote = match field(fields, "choice") {
         None => false,

@@ -11,7 +11,9 @@ mod reader;
 pub use self::{
     features::{TextFeature, candidates},
     forms::PreferenceForm,
-    pairs::{PairExample, PairsFitted, Side, encode_pairs, split_preferences},
+    pairs::{
+        PairExample, PairsFitted, PreferenceSource, Side, encode_pairs, split_preference_sources, split_preferences,
+    },
     reader::{PreferenceReading, read_preference_file, read_preferences},
 };
 use super::{

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Preference,
-    forms::{self, Found, PreferenceForm},
+    forms::{self, Found, PreferenceForm, Rated},
 };
 use crate::data::{
     chat::fields::count_unread,
@@ -27,7 +27,12 @@ pub struct PreferenceReading {
     pub skipped: u64,
     /// Votes that were not taken back, oldest first, without their pairs.
     votes: Vec<Found>,
+    /// Rated answers to one prompt, each with its place, until an answer to another one follows.
+    rated: Vec<(u64, Rated)>,
 }
+
+/// Most rated answers to one prompt that are compared with each other.
+const MOST_RATED: usize = 64;
 
 impl PreferenceReading {
     /// Takes the newest vote back: the pair if it preferred one, else the count.
@@ -50,7 +55,7 @@ impl PreferenceReading {
             Found::Tie => &mut self.ties,
             Found::BothBad => &mut self.both_bad,
             Found::Skip => &mut self.skipped,
-            Found::Pairs(_) | Found::Unvote => return,
+            Found::Pairs(_) | Found::Rated(_) | Found::Unvote => return,
         };
         *count = count.saturating_add_signed(by);
     }
@@ -62,6 +67,13 @@ impl PreferenceReading {
             Err(fault) => return self.pairs.reject(place, fault),
         };
         let is_vote = form == PreferenceForm::Vote;
+        let found = match found {
+            Found::Rated(rated) => {
+                count_unread(&mut self.pairs.unread, &record, &forms::read(), &forms::LISTS);
+                return self.rate(place, rated);
+            }
+            found => found,
+        };
         if !is_vote {
             count_unread(&mut self.pairs.unread, &record, &forms::read(), &forms::LISTS);
         }
@@ -77,8 +89,37 @@ impl PreferenceReading {
         }
     }
 
+    /// Adds a rated answer; one to another prompt ends the comparison of those before it.
+    fn rate(&mut self, place: u64, rated: Rated) {
+        let same = self.rated.first().is_none_or(|(_, first)| first.prompt == rated.prompt);
+        if !same || self.rated.len() >= MOST_RATED {
+            self.compare();
+        }
+        self.rated.push((place, rated));
+    }
+
+    /// Compares the rated answers to one prompt with each other.
+    fn compare(&mut self) {
+        let rated = std::mem::take(&mut self.rated);
+        if let [(place, _)] = rated.as_slice() {
+            let why =
+                "\"helpfulness\" rates an answer, and no neighbouring record has another answer to the same prompt";
+            self.pairs.reject(*place, Fault::from(why.to_owned()));
+        }
+        for (at, (_, one)) in rated.iter().enumerate() {
+            for (place, other) in &rated[at + 1..] {
+                match one.against(other) {
+                    Some(Ok(pair)) => self.pairs.add(*place, PreferenceForm::Rated, [pair]),
+                    Some(Err(fault)) => self.pairs.reject(*place, fault),
+                    None => self.ties += 1,
+                }
+            }
+        }
+    }
+
     /// The result after the last record.
     fn finished(mut self, passed: Passed) -> Result<Self, DataError> {
+        self.compare();
         self.pairs.end(passed)?;
         if self.pairs.items.is_empty() {
             return Err(DataError::NoPreference {

@@ -114,7 +114,8 @@ impl Tokenizer {
     /// Encodes a text that follows a special token, as the content of a turn does.
     pub fn encode_turn(&self, text: &str) -> Result<Vec<u32>, DataError> {
         let edges = &self.0.edges;
-        let inside = edges.inside.as_ref().filter(|_| !edges.prefixes_turns);
+        let prefixed = edges.prefixes_turns && self.turns_follow_special();
+        let inside = edges.inside.as_ref().filter(|_| !prefixed);
         self.encode_from(inside.unwrap_or(&self.0.model), text)
     }
 
@@ -159,7 +160,7 @@ impl Tokenizer {
     pub fn decode_turn(&self, before: &[u32], ids: &[u32], skip_special: bool) -> String {
         let text = self.decode_rest(before, ids, skip_special);
         match text.strip_prefix(' ') {
-            Some(words) if self.0.edges.prefixes_turns => words.to_owned(),
+            Some(words) if self.0.edges.prefixes_turns && self.turns_follow_special() => words.to_owned(),
             _ => text,
         }
     }

@@ -2,21 +2,27 @@
 
 use serde_json::{Value, json};
 
-use super::{ASSISTANT, END_OF_TEXT, PAD, SYSTEM, TURN_END, Tokenizer, USER};
+use super::{ASSISTANT, END_OF_TEXT, NAMED, PAD, SYSTEM, TURN_END, Tokenizer, USER};
 use crate::data::error::DataError;
 
 impl Tokenizer {
     /// The tokenizer with the four tokens of a conversation, an EOS and a PAD: missing ones are appended as special
     /// tokens, with ids from [`Self::vocab_size`] on. Existing ids and encodings do not change. A tokenizer that lacks
-    /// none is returned unchanged.
+    /// none is returned unchanged. danlu's chat template takes the place of the model's own.
     pub fn with_chat(&self) -> Result<Self, DataError> {
+        self.with_template(false)
+    }
+
+    /// The same, but with `own` a model that has its own chat template keeps it and gets only EOS and PAD.
+    pub fn with_template(&self, own: bool) -> Result<Self, DataError> {
+        let own = self.own_template().filter(|_| own);
         let end = self.end_of_text().is_none().then_some(END_OF_TEXT);
         let pad = self.pad().is_none().then_some(PAD);
-        let turns = [TURN_END, SYSTEM, USER, ASSISTANT];
+        let turns: &[&str] = if own.is_some() { &[] } else { &[TURN_END, SYSTEM, USER, ASSISTANT] };
         let is_special = |token: &str| self.id(token).is_some_and(|id| self.is_special(id));
         let missing: Vec<&str> =
-            end.into_iter().chain(pad).chain(turns.into_iter().filter(|t| !is_special(t))).collect();
-        if missing.is_empty() {
+            end.into_iter().chain(pad).chain(turns.iter().copied().filter(|t| !is_special(t))).collect();
+        if missing.is_empty() && own.is_some() == self.own_template().is_some() {
             return Ok(self.clone());
         }
         // EOS and PAD are those of the config, else the new ones.
@@ -27,6 +33,12 @@ impl Tokenizer {
         });
         if let Some(bos) = self.begin_of_text().and_then(|id| self.token(id)) {
             config["bos_token"] = bos.into();
+        }
+        if let Some(template) = own {
+            for (name, token) in template.tokens().iter().filter(|(name, _)| !NAMED.contains(&name.as_str())) {
+                config[name.as_str()] = token.as_str().into();
+            }
+            config["chat_template"] = template.source().into();
         }
         let config = config.to_string();
         let as_before = self.0.edges.as_before;

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{
     Decoding, END_OF_TEXT, Inner, PAD, Tokenizer,
     edges::Edges,
+    own::Own,
     parts::{self, AtMost, Part},
 };
 use crate::{base::panics, data::error::DataError};
@@ -206,6 +207,13 @@ impl Tokenizer {
         }
         // Its tokens are in `edges`; otherwise it changes only offsets, which danlu does not use.
         inner.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+        let marked = (0..).zip(&is_special).zip(&tokens).filter(|((_, special), _)| **special);
+        let marked = marked.filter_map(|((id, _), token)| Some((token.clone()?, id))).collect();
+        let (own, refused) = match Own::find(&config, &inner, &edges, marked) {
+            Some(Ok(own)) => (Some(own), None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
         Ok(Self(Arc::new(Inner {
             model: inner,
             json,
@@ -218,6 +226,8 @@ impl Tokenizer {
             byte_fallback: model.byte_fallback.unwrap_or(false),
             bos,
             edges,
+            own,
+            refused,
         })))
     }
 }

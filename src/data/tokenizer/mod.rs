@@ -9,6 +9,7 @@ mod facts;
 mod grow;
 mod latin;
 mod load;
+mod own;
 mod parts;
 mod pieces;
 mod stream;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 
 pub use facts::{Facts, facts};
 pub use load::{LARGEST_CONFIG, LARGEST_FILE};
+pub use own::Rendered;
 pub use stream::StreamDecoder;
 pub use train::{TextGroup, train_bpe, train_char};
 pub use vocabulary::{Merging, TokenKind, Vocabulary};
@@ -44,6 +46,9 @@ pub const ASSISTANT: &str = "<|assistant|>";
 /// A turn opens with one token for its role, where ChatML has `<|im_start|>`, the role's name and a line break: with
 /// one token per character the names would be a third of every example.
 pub const SPECIAL_TOKENS: [&str; 6] = [END_OF_TEXT, PAD, TURN_END, SYSTEM, USER, ASSISTANT];
+
+/// The special tokens of `tokenizer_config.json` that danlu sets itself.
+const NAMED: [&str; 2] = ["eos_token", "pad_token"];
 
 /// The ids that mark a conversation's turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +90,9 @@ struct Inner {
     /// The token that begins a text, if one is named.
     bos: Option<u32>,
     edges: edges::Edges,
+    /// The model's own chat template, or why the one in its folder is not used.
+    own: Option<own::Own>,
+    refused: Option<String>,
 }
 
 /// A tokenizer. Cloning shares it.
@@ -221,6 +229,11 @@ impl Tokenizer {
             "added_tokens_decoder": decoder,
         });
         let Value::Object(fields) = &mut config else { return String::new() };
+        if let Some(template) = self.own_template() {
+            for (name, token) in template.tokens().iter().filter(|(name, _)| !NAMED.contains(&name.as_str())) {
+                fields.insert(name.clone(), token.as_str().into());
+            }
+        }
         if !self.edges().is_empty() {
             // transformers uses the post-processor; here the keys record that training did too.
             fields.insert("add_bos_token".into(), (!self.begin().is_empty()).into());
@@ -229,7 +242,8 @@ impl Tokenizer {
         if let Some(template) = chat_template {
             let begin = self.begin().iter().filter_map(|id| self.token(*id));
             let begin: Vec<String> = begin.map(|token| format!("{{{{- {} -}}}}", json!(token))).collect();
-            let begin = begin.concat();
+            // A model's own template begins a conversation as it was written to.
+            let begin = if self.0.own.is_some() { String::new() } else { begin.concat() };
             fields.insert("chat_template".into(), format!("{begin}{template}").into());
         }
         format!("{config:#}\n")

@@ -13,7 +13,7 @@ use super::{
     issue::{ConfigIssue, wrong},
     model::{ModelOverrides, SamplingOverrides},
     quality::QualityConfig,
-    source::{self, ProbeConfig, SourceConfig},
+    source::{self, ProbeConfig, SourceConfig, Splits},
     stages::{StageOverrides, StageTables},
     table::{self, Key, Kind, Site, Value, choice, keys},
 };
@@ -30,7 +30,19 @@ pub enum TokenizerKind {
     Bpe,
 }
 
+/// The chat template of a run that begins from a model of elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChatFormat {
+    /// The model's own, where its folder has one that can be used.
+    #[default]
+    Own,
+    /// danlu's.
+    Danlu,
+}
+
 choice!(TokenizerKind: "char" | "bpe");
+choice!(ChatFormat: "own" | "danlu");
 choice!(Watching: "auto" | "poll" | "off");
 choice!(Precision: "auto" | "f32" | "f16");
 
@@ -49,6 +61,12 @@ pub struct RunConfig {
     /// The tokenizer to train.
     #[serde(default)]
     pub tokenizer: TokenizerKind,
+    /// The chat template of a run that begins from outside weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatFormat>,
+    /// What the names of files below a source's path mean; see [`RunConfig::splits`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub splits: Option<Splits>,
     /// The data; empty for the built-in corpus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source: Vec<SourceConfig>,
@@ -144,6 +162,17 @@ impl RunConfig {
         self.root.as_ref().map_or_else(|| dir.to_owned(), |root| dir.join(root))
     }
 
+    /// What the names of files below a source's path mean. A run that does not say was begun by an earlier version,
+    /// which trained on all files.
+    pub fn splits(&self) -> Splits {
+        self.splits.unwrap_or_default()
+    }
+
+    /// Whether a model from elsewhere keeps its own chat template.
+    pub fn keeps_chat(&self) -> bool {
+        self.chat.unwrap_or_default() == ChatFormat::Own
+    }
+
     /// Whether a source has a relative path.
     pub fn names_relative_paths(&self) -> bool {
         let of_stages = StageId::ALL.into_iter().flat_map(|stage| &self.stage(stage).source);
@@ -167,6 +196,9 @@ impl RunConfig {
         tokenizer: TokenizerKind::KIND, = TokenizerKind::default(),
             "`char`: one token per character, words of Latin letters merged; `bpe`: byte-level BPE trained on the run's text",
             "`char`：一个字符一个词元，拉丁字母的词合并；`bpe`：用这个 run 的文本训练的字节级 BPE";
+        chat: ChatFormat::KIND, = ChatFormat::Own,
+            "chat template of a run that begins with `--from`: `own`, that of the model's folder where it can be used; `danlu`, whose tokens are added to the vocabulary",
+            "用 `--from` 开始的 run 的对话模板：`own` 为模型目录自带的模板（能用的话）；`danlu` 为 danlu 的模板，词表会加上它的词元";
         watch: Watching::KIND, = Watching::default(),
             "how files and run.toml are watched during training: `auto`, `poll` (every second), `off`",
             "训练时怎样监听数据文件和 run.toml：`auto`、`poll`（每秒查一次）、`off`";
@@ -176,6 +208,9 @@ impl RunConfig {
         root: Kind::Text,
             "folder that relative paths of sources start from, itself relative to the run's folder; a fork names its parent here",
             "数据源相对路径的起点，本身相对于 run 目录；分叉出来的 run 在这里写它的来源";
+        splits: Splits::KIND, = Splits::Off,
+            "`by-name`, which a new run gets: files and folders below a source's path that are named validation, valid, val, dev or test are held out and never trained on, and data cards, licences and hidden files are not read; `off`: all files are read and trained on",
+            "`by-name`（新的 run 会写上它）：数据源路径下名为 validation、valid、val、dev、test 的文件和目录只用来评测，不参与训练；数据卡、许可证和隐藏文件不读；`off`：所有文件都读、都训练";
         source: Kind::Tables(SourceConfig::KEYS),
             "pretraining text; without it the built-in corpus", "预训练文本；不写则用自带语料";
         probe: Kind::Tables(ProbeConfig::KEYS),

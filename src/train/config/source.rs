@@ -31,6 +31,17 @@ pub enum Documents {
     File,
 }
 
+/// What the names of files and folders below a source's path mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Splits {
+    /// Nothing: all files are read and trained on, as in runs of earlier versions.
+    #[default]
+    Off,
+    /// Those named as a held-out split are held out; data cards, licences and hidden files are not read.
+    ByName,
+}
+
 /// `[[source]]`: one file, folder or glob of text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +124,7 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 choice!(Documents: "blank-lines" | "file");
+choice!(Splits: "off" | "by-name");
 choice!(Profile: "none" | "prose-en" | "prose-zh" | "poetry" | "code");
 choice!(Dedup: "off" | "exact" | "near");
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{FILE_LIMIT, files};
+use super::{FILE_LIMIT, SourceFile, files};
 use crate::{
     base::StageId,
     data::{
@@ -59,6 +59,12 @@ impl Chats {
             example_sets(sources, &asked, tokenizer, context)?
         };
         for set in &sets {
+            for fitted in [&set.fitted, &set.held_out_fitted] {
+                let why = fitted.refusal.as_ref();
+                notes.extend(why.map(|why| {
+                    format!("source {}: {} conversations are left out, the first since {why}", set.name, fitted.refused)
+                }));
+            }
             notes.extend(fitting_note(&set.name, &set.fitted));
             notes.extend(fitting_note(&format!("{} (held out)", set.name), &set.held_out_fitted));
         }
@@ -73,15 +79,16 @@ impl Chats {
     }
 }
 
-/// The conversations that fine-tuning will train on, as far as they exist already.
-pub(crate) fn conversations(config: &RunConfig, run_dir: &Path) -> Result<Vec<Conversation>, TrainError> {
+/// The conversations of the run, as far as they exist already; those that the data hold out with `split`.
+pub(crate) fn conversations(config: &RunConfig, run_dir: &Path, split: bool) -> Result<Vec<Conversation>, TrainError> {
     if config.stage(StageId::Sft).source.is_empty() {
         // A run on user text does not spend its vocabulary on the built-in conversations.
         return Ok(if config.source.is_empty() { data::builtin_conversations()? } else { Vec::new() });
     }
     // Errors in a file are reported when fine-tuning starts.
     let sources = read_sources(config, run_dir, &mut Vec::new()).unwrap_or_default();
-    Ok(sources.into_iter().flat_map(|s| s.conversations).collect())
+    let of = |s: ChatSource| s.conversations.into_iter().chain(s.split.into_iter().filter(move |_| split));
+    Ok(sources.into_iter().flat_map(of).collect())
 }
 
 /// A note on what fitting to the context changed, if anything.
@@ -134,9 +141,9 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
     let run_dir = &config.root(run_dir);
     let mut sources = Vec::new();
     for s in &config.stage(StageId::Sft).source {
-        let files = files(run_dir, "sft.source", s, notes)?;
-        let (mut conversations, mut unread, mut first) = (Vec::new(), Unread::default(), None);
-        for (path, kind) in &files {
+        let files = files(config, run_dir, "sft.source", s, notes)?;
+        let (mut conversations, mut split, mut unread, mut first) = (Vec::new(), Vec::new(), Unread::default(), None);
+        for SourceFile { path, kind, held_out } in &files {
             let reading = open_limited(&RealFs, path, FILE_LIMIT, Links::Follow)
                 .map_err(TrainError::from)
                 .and_then(|(file, _)| read_chat_file(*kind, file).map_err(|e| named(s, path, &e)));
@@ -144,7 +151,8 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
                 Ok(reading) => {
                     notes.extend(reading.notes(&format!("sft.source {}: {}", s.name, path.display())));
                     unread.join(reading.unread);
-                    conversations.extend(reading.items);
+                    let part = if *held_out { &mut split } else { &mut conversations };
+                    part.extend(reading.items);
                 }
                 // One file that cannot be read does not end a folder.
                 Err(e) => {
@@ -161,7 +169,7 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
             return Err(e);
         }
         notes.extend(unread.summary().map(|fields| format!("sft.source {}: {fields}", s.name)));
-        sources.push(ChatSource { name: s.name.clone(), conversations, weight: s.weight, hold_out: true });
+        sources.push(ChatSource { name: s.name.clone(), conversations, weight: s.weight, hold_out: true, split });
     }
     Ok(sources)
 }

@@ -5,27 +5,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::arrow;
+use super::{arrow, splits};
 use crate::{
     base::StageId,
     data::read::{ENDINGS, Format, Packing, RECORD_ENDINGS},
     store::is_prepared,
     train::{
-        config::{RunConfig, SourceConfig},
+        config::{RunConfig, SourceConfig, Splits},
         error::TrainError,
     },
 };
 
-/// A file of conversations or preferences, with format and compression.
-pub(crate) type Records = (PathBuf, (Format, Packing));
-
-/// A text file.
+/// A file of a source.
 #[derive(Clone, Debug)]
-pub(super) struct TextFile {
+pub(crate) struct SourceFile {
     /// Where it is.
     pub path: PathBuf,
     /// Format and compression.
     pub kind: (Format, Packing),
+    /// Whether its name says that it is measured and not trained on.
+    pub held_out: bool,
 }
 
 /// Checks that every source has files, for a run without a folder. A path relative to a missing folder is checked when
@@ -33,129 +32,191 @@ pub(super) struct TextFile {
 pub(crate) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), TrainError> {
     let run_dir = &config.root(run_dir);
     let there = |s: &&SourceConfig| Path::new(&s.path).is_absolute() || run_dir.is_dir();
-    config.source.iter().filter(there).try_for_each(|s| text_files(run_dir, s, &mut Vec::new()).map(drop))?;
+    let splits = config.splits();
+    config.source.iter().filter(there).try_for_each(|s| text_files(run_dir, splits, s, &mut Vec::new()).map(drop))?;
     for stage in StageId::ALL {
         let (table, sources) = (format!("{stage}.source"), &config.stage(stage).source);
-        sources.iter().filter(there).try_for_each(|s| files(run_dir, &table, s, &mut Vec::new()).map(drop))?;
+        sources.iter().filter(there).try_for_each(|s| files(config, run_dir, &table, s, &mut Vec::new()).map(drop))?;
     }
     Ok(())
 }
 
-/// The files of conversations or preferences of a source's path.
+/// The files of conversations or preferences of a source's path; a relative one starts at `root`.
 pub(crate) fn files(
-    run_dir: &Path,
+    config: &RunConfig,
+    root: &Path,
     table: &str,
     source: &SourceConfig,
     notes: &mut Vec<String>,
-) -> Result<Vec<Records>, TrainError> {
+) -> Result<Vec<SourceFile>, TrainError> {
     let kind = |p: &Path| {
         let (format, packing) = Format::of_name(&p.file_name()?.to_string_lossy())?;
         (!matches!(format, Format::Text | Format::Markdown)).then_some((format, packing))
     };
-    named(run_dir, (table, &source.name, &source.path), RECORD_ENDINGS, kind, notes)
+    let listing = Listing { root, splits: config.splits(), table, source, endings: RECORD_ENDINGS };
+    listing.files(kind, notes)
 }
 
 /// The text files of a source's path.
 pub(super) fn text_files(
-    run_dir: &Path,
+    root: &Path,
+    splits: Splits,
     source: &SourceConfig,
     notes: &mut Vec<String>,
-) -> Result<Vec<TextFile>, TrainError> {
+) -> Result<Vec<SourceFile>, TrainError> {
     let kind = |p: &Path| Format::of_name(&p.file_name()?.to_string_lossy());
-    let found = named(run_dir, ("source", &source.name, &source.path), ENDINGS, kind, notes)?;
-    Ok(found.into_iter().map(|(path, kind)| TextFile { path, kind }).collect())
+    Listing { root, splits, table: "source", source, endings: ENDINGS }.files(kind, notes)
 }
 
-/// The files of a path: one file, all supported files of a folder, or a glob; sorted. Only the path in run.toml is a
-/// pattern, since a run's folder may have brackets in its name. Skipped files are noted.
-fn named<T>(
-    run_dir: &Path,
-    (table, name, path): (&str, &str, &str),
-    endings: &str,
-    kind: impl Fn(&Path) -> Option<T>,
-    notes: &mut Vec<String>,
-) -> Result<Vec<(PathBuf, T)>, TrainError> {
-    let joined = run_dir.join(path);
-    if Path::new(path).is_relative() && !run_dir.is_dir() {
-        return Err(TrainError::Input(format!(
-            "{table} {name}: {path:?} starts from the folder {}, which is not there; root in run.toml names it (a fork reads the files of the run it came from): put it back, or set root or {table}.path",
-            run_dir.display()
-        )));
-    }
-    let literal = |p: &Path| PathBuf::from(glob::Pattern::escape(&p.to_string_lossy()));
-    if joined.is_file() {
-        let Some(found) = kind(&joined) else {
-            if let Some(how) = arrow::conversion(&joined, false) {
-                return Err(TrainError::Input(format!("{table} {name}: {} {how}", joined.display())));
-            }
+/// What to list.
+struct Listing<'a> {
+    /// Where relative paths start.
+    root: &'a Path,
+    splits: Splits,
+    /// The table of run.toml that names the source.
+    table: &'a str,
+    source: &'a SourceConfig,
+    /// The endings that are read.
+    endings: &'static str,
+}
+
+impl Listing<'_> {
+    /// The files of a path: one file, all supported files of a folder, or a glob; held-out ones first, each part sorted.
+    /// Only the path in run.toml is a pattern, since a run's folder may have brackets in its name. Skipped files are
+    /// noted.
+    fn files(
+        &self,
+        kind: impl Fn(&Path) -> Option<(Format, Packing)>,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<SourceFile>, TrainError> {
+        let Listing { root, table, endings, .. } = *self;
+        let SourceConfig { name, path, .. } = self.source;
+        let joined = root.join(path);
+        if Path::new(path).is_relative() && !root.is_dir() {
             return Err(TrainError::Input(format!(
-                "{table} {name}: {}: unknown file ending; expected {endings}",
+                "{table} {name}: {path:?} starts from the folder {}, which is not there; root in run.toml names it (a fork reads the files of the run it came from): put it back, or set root or {table}.path",
+                root.display()
+            )));
+        }
+        if joined.is_file() {
+            let Some(kind) = kind(&joined) else {
+                if let Some(how) = arrow::conversion(&joined, false) {
+                    return Err(TrainError::Input(format!("{table} {name}: {} {how}", joined.display())));
+                }
+                return Err(TrainError::Input(format!(
+                    "{table} {name}: {}: unknown file ending; expected {endings}",
+                    joined.display()
+                )));
+            };
+            return Ok(vec![SourceFile { path: joined, kind, held_out: false }]);
+        }
+        let mut note = |text: String| notes.push(format!("{table} {name}: {text}"));
+        let (paths, top) = self.paths(&joined, &mut note)?;
+        let (mut found, mut others, mut cards) = (Vec::new(), Vec::new(), Vec::new());
+        // A glob that spells a file's name out wants that file.
+        let spelled =
+            !joined.is_dir() && !Path::new(path).file_name().is_some_and(|n| is_pattern(&n.to_string_lossy()));
+        for path in paths {
+            let below = path.strip_prefix(&top).unwrap_or(&path);
+            let by_name = self.splits == Splits::ByName;
+            match kind(&path) {
+                _ if path.is_dir() => {}
+                _ if by_name && !spelled && splits::is_description(below) => cards.push(path),
+                Some(kind) if path.is_file() => {
+                    let held_out = by_name && splits::is_held_out(below);
+                    found.push(SourceFile { path, kind, held_out });
+                }
+                Some(_) => note(format!(
+                    "{} is not a regular file (a pipe, a device, or a dangling link) and is skipped",
+                    path.display()
+                )),
+                None => others.push(path),
+            }
+        }
+        let other = others.first().map(|p| format!("; {} has another ending", p.display())).unwrap_or_default();
+        if let Some(first) = others.first() {
+            note(format!("{} files with other endings are skipped, the first {}", others.len(), first.display()));
+        }
+        if let Some((place, how)) = arrow::in_folder(&joined, &others) {
+            found.retain(|file| !arrow::is_description(&file.path));
+            let text = format!("{} {how}", place.display());
+            if found.is_empty() {
+                return Err(TrainError::Input(format!("{table} {name}: {text}")));
+            }
+            note(text);
+        }
+        if let Some(first) = cards.iter().min() {
+            note(format!(
+                "{} files that describe the data or are hidden (README, LICENSE, dataset_infos.json) are not read, the first {}",
+                cards.len(),
+                first.display()
+            ));
+        }
+        if found.is_empty() {
+            let card = cards.first().map(|p| format!("; {} describes the data", p.display())).unwrap_or_default();
+            return Err(TrainError::Input(format!(
+                "{table} {name}: {} matches no readable file ({endings}){other}{card}; check {table}.path in run.toml",
                 joined.display()
             )));
-        };
-        return Ok(vec![(joined, found)]);
+        }
+        let held_out = found.iter().filter(|file| file.held_out).count();
+        if held_out == found.len() {
+            for file in &mut found {
+                file.held_out = false;
+            }
+            note("every file has the name of a held-out split, so they are trained on".to_owned());
+        } else if held_out > 0 {
+            let first = found.iter().filter(|file| file.held_out).map(|file| &file.path).min();
+            note(format!(
+                "{held_out} files are held out by their names and never trained on, the first {}",
+                first.map(|path| path.display().to_string()).unwrap_or_default()
+            ));
+        }
+        found.sort_by(|a, b| (!a.held_out, &a.path).cmp(&(!b.held_out, &b.path)));
+        Ok(found)
     }
-    let pattern = if joined.is_dir() { literal(&joined).join("**/*") } else { literal(run_dir).join(path) };
-    let pattern = pattern.to_string_lossy().into_owned();
-    let unusable =
-        |e: glob::PatternError| TrainError::Input(format!("{table} {name}: {path:?} is not a valid path or glob: {e}"));
-    let mut note = |text: String| notes.push(format!("{table} {name}: {text}"));
-    let mut paths = Vec::new();
-    if joined.is_dir() {
-        walk(&joined, &mut paths, &mut note);
-    } else if pattern.contains("**") {
-        let wanted = glob::Pattern::new(&pattern).map_err(unusable)?;
-        let root: PathBuf = Path::new(path)
-            .components()
-            .take_while(|c| !c.as_os_str().to_string_lossy().contains(['*', '?', '[']))
-            .collect();
-        walk(&run_dir.join(root), &mut paths, &mut note);
-        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-        paths.retain(|p| wanted.matches_path_with(p, options));
-    } else {
-        for found in glob::glob(&pattern).map_err(unusable)? {
-            match found {
-                Ok(path) => paths.push(path),
-                Err(e) => note(format!("{} cannot be listed: {}", e.path().display(), e.error())),
+
+    /// Everything that the path names, and the folder below which names are the user's.
+    fn paths(&self, joined: &Path, note: &mut dyn FnMut(String)) -> Result<(Vec<PathBuf>, PathBuf), TrainError> {
+        let Listing { root, table, .. } = *self;
+        let SourceConfig { name, path, .. } = self.source;
+        let literal = |p: &Path| PathBuf::from(glob::Pattern::escape(&p.to_string_lossy()));
+        let unusable = |e: glob::PatternError| {
+            TrainError::Input(format!("{table} {name}: {path:?} is not a valid path or glob: {e}"))
+        };
+        let mut paths = Vec::new();
+        let mut top = joined.to_owned();
+        if joined.is_dir() {
+            walk(joined, &mut paths, note);
+        } else {
+            let pattern = literal(root).join(path).to_string_lossy().into_owned();
+            let fixed: PathBuf =
+                Path::new(path).components().take_while(|c| !is_pattern(&c.as_os_str().to_string_lossy())).collect();
+            top = root.join(fixed);
+            if pattern.contains("**") {
+                let wanted = glob::Pattern::new(&pattern).map_err(unusable)?;
+                walk(&top, &mut paths, note);
+                let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+                paths.retain(|p| wanted.matches_path_with(p, options));
+            } else {
+                for found in glob::glob(&pattern).map_err(unusable)? {
+                    match found {
+                        Ok(path) => paths.push(path),
+                        Err(e) => note(format!("{} cannot be listed: {}", e.path().display(), e.error())),
+                    }
+                }
             }
         }
+        // Exclude prepared data, since a source may be the folder they are in.
+        let ours = |p: &PathBuf| p.components().any(|c| is_prepared(&c.as_os_str().to_string_lossy()));
+        paths.retain(|p| !ours(p) && !is_marks(root, p));
+        Ok((paths, top))
     }
-    // Exclude prepared data, since a source may be the folder they are in.
-    let ours = |p: &PathBuf| p.components().any(|c| is_prepared(&c.as_os_str().to_string_lossy()));
-    paths.retain(|p| !ours(p) && !is_marks(run_dir, p));
-    let mut found = Vec::new();
-    let mut others: Vec<PathBuf> = Vec::new();
-    for path in paths {
-        match kind(&path) {
-            _ if path.is_dir() => {}
-            Some(kind) if path.is_file() => found.push((path, kind)),
-            Some(_) => note(format!(
-                "{} is not a regular file (a pipe, a device, or a dangling link) and is skipped",
-                path.display()
-            )),
-            None => others.push(path),
-        }
-    }
-    let other = others.first().map(|p| format!("; {} has another ending", p.display())).unwrap_or_default();
-    if let Some(first) = others.first() {
-        note(format!("{} files with other endings are skipped, the first {}", others.len(), first.display()));
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    if let Some((place, how)) = arrow::in_folder(&joined, &others) {
-        found.retain(|(path, _)| !arrow::is_description(path));
-        let text = format!("{} {how}", place.display());
-        if found.is_empty() {
-            return Err(TrainError::Input(format!("{table} {name}: {text}")));
-        }
-        note(text);
-    }
-    if found.is_empty() {
-        return Err(TrainError::Input(format!(
-            "{table} {name}: {} matches no readable file ({endings}){other}; check {table}.path in run.toml",
-            joined.display()
-        )));
-    }
-    Ok(found)
+}
+
+/// Whether a part of a path is a glob.
+fn is_pattern(part: &str) -> bool {
+    part.contains(['*', '?', '['])
 }
 
 /// Whether a file is the run's marks, whose texts must not become training data.

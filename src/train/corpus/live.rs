@@ -26,7 +26,7 @@ use crate::{
     protocol::{DroppedDocument, Trial},
     store::{Place, RunView, Watch, is_prepared},
     train::{
-        config::{RunConfig, SourceConfig},
+        config::{RunConfig, SourceConfig, Splits},
         error::TrainError,
     },
 };
@@ -68,13 +68,14 @@ pub(crate) struct Trying {
     /// The run's folder.
     pub dir: PathBuf,
     pub source: SourceConfig,
+    pub splits: Splits,
     pub rule: String,
     pub threshold: f64,
 }
 
 impl Trying {
     fn run(&self, stop: &AtomicBool, report: &mut dyn FnMut(Trial)) -> Result<(), TrainError> {
-        trial(&self.dir, &self.source, &self.rule, self.threshold, stop, report)
+        trial(&self.dir, (&self.source, self.splits), &self.rule, self.threshold, stop, report)
     }
 }
 

@@ -11,6 +11,7 @@ mod files;
 pub(super) mod live;
 mod marks;
 mod prepare;
+mod splits;
 mod trial;
 mod view;
 
@@ -21,7 +22,7 @@ use std::{
 };
 
 pub use dropped::dropped;
-pub(super) use files::{files, find_sources};
+pub(super) use files::{SourceFile, files, find_sources};
 pub use marks::Marks;
 pub use trial::trial;
 pub use view::room;
@@ -150,7 +151,7 @@ impl Corpus {
             let mut texts = data::training_texts(&sources, &split);
             // The stages of a run share a tokenizer, so it is trained on the text of later stages too.
             let all: f64 = sources.iter().map(|s| s.weight).sum();
-            let conversations = conversations::conversations(config, run_dir)?;
+            let conversations = conversations::conversations(config, run_dir, false)?;
             texts.push(data::chat_texts(&conversations, CHAT_WEIGHT * all));
             fits(
                 match config.tokenizer {
@@ -192,7 +193,9 @@ fn load(
     stop: &AtomicBool,
 ) -> Result<Corpus, TrainError> {
     let known = match model_folder::tokenizer(known)? {
-        Some(tokenizer) => Some(fits(if chat { tokenizer.with_chat()? } else { tokenizer }, vocab_size)?),
+        Some(tokenizer) => {
+            Some(fits(if chat { tokenizer.with_template(config.keeps_chat())? } else { tokenizer }, vocab_size)?)
+        }
         None => None,
     };
     let probes = probes(config);

@@ -19,7 +19,7 @@ use crossbeam_channel::Sender;
 use rayon::prelude::*;
 
 use super::{
-    files::{TextFile, text_files},
+    files::{SourceFile, text_files},
     prepare::clean::{clipped, open, options},
 };
 use crate::{
@@ -31,7 +31,10 @@ use crate::{
     },
     protocol::Trial,
     store::ReadSeek,
-    train::{config::SourceConfig, error::TrainError},
+    train::{
+        config::{SourceConfig, Splits},
+        error::TrainError,
+    },
 };
 
 /// Examples reported of documents that would return, and of those that would go.
@@ -65,14 +68,14 @@ struct Effect {
 /// `stop` ends it with [`TrainError::Stopped`].
 pub fn trial(
     run_dir: &Path,
-    source: &SourceConfig,
+    (source, splits): (&SourceConfig, Splits),
     rule: &str,
     threshold: f64,
     stop: &AtomicBool,
     report: &mut dyn FnMut(Trial),
 ) -> Result<(), TrainError> {
     let tried = Tried::new(source, rule, threshold)?;
-    let files = text_files(run_dir, source, &mut Vec::new())?;
+    let files = text_files(run_dir, splits, source, &mut Vec::new())?;
     let threads = thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| TrainError::no_thread("a trial", &e))?;
@@ -153,7 +156,7 @@ impl Effect {
 }
 
 /// Reads all files and sends the records.
-fn read_all(source: &SourceConfig, files: &[TextFile], send: &Sender<Records>, given_up: &Arc<AtomicBool>) {
+fn read_all(source: &SourceConfig, files: &[SourceFile], send: &Sender<Records>, given_up: &Arc<AtomicBool>) {
     let options = options(source);
     let (mut records, mut bytes) = (Records::new(), 0);
     for file in files {

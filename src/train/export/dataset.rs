@@ -54,7 +54,7 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
     let tokenizer = &corpus.tokenizer;
     let (mut chats, mut preferences) = (String::new(), String::new());
     let (mut chat_count, mut pair_count) = (0, 0);
-    for chat in conversations(config, run.view().dir())? {
+    for chat in conversations(config, run.view().dir(), true)? {
         line(&mut chats, &json!({"messages": messages(&chat.turns), "task": chat.task}))?;
         chat_count += 1;
     }
@@ -63,7 +63,8 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
         all.extend(builtin_held_out_preferences()?);
         all
     } else {
-        pairs::read_sources(config, run.view().dir(), &mut Vec::new())?
+        let sources = pairs::read_sources(config, run.view().dir(), &mut Vec::new())?;
+        sources.into_iter().flat_map(|s| s.pairs.into_iter().chain(s.split)).collect()
     };
     // TRL takes texts as they are and applies no template to them; to messages it does.
     for Preference { prompt, chosen, rejected, task, .. } in all {

@@ -26,8 +26,19 @@ pub struct GgufModel {
     pub pairs: Vec<(String, MetaValue)>,
     /// What a user should know about the file, a sentence each.
     pub notes: Vec<String>,
-    /// Whether the model speaks in danlu's chat template.
-    chat: bool,
+    /// The chat template that the model speaks in.
+    speaks: Speaks,
+}
+
+/// The chat template of a model, for the Modelfile.
+#[derive(Clone, Copy, PartialEq)]
+enum Speaks {
+    /// None: texts are continued.
+    Nothing,
+    /// danlu's.
+    Danlus,
+    /// Its own, which Ollama recognises in the file.
+    Own,
 }
 
 impl GgufModel {
@@ -86,15 +97,19 @@ impl GgufModel {
             template = None;
         }
         // A fine-tuned model's folder lists the end of a turn among the ends of an answer.
-        let end = tokenizer.chat().map(|tokens| tokens.end);
+        let end = tokenizer.turn_end();
         let ends = model_folder::ends(dir, &config)?;
-        let chat = end.is_some_and(|end| ends.contains(&end)) && template.as_deref().is_some_and(is_ours);
+        let speaks = match &template {
+            Some(template) if is_ours(template) && end.is_some_and(|end| ends.contains(&end)) => Speaks::Danlus,
+            Some(_) if tokenizer.own_template().is_some() => Speaks::Own,
+            _ => Speaks::Nothing,
+        };
         let mut pairs = model_pairs(&config, name, dtype);
         pairs.extend(tokenizer_pairs(&config, &tokenizer, &vocabulary));
         if let Some(template) = template {
             pairs.push(("tokenizer.chat_template".to_owned(), MetaValue::Text(template)));
         }
-        Ok(GgufModel { config, table, slab, dtype, pairs, notes, chat })
+        Ok(GgufModel { config, table, slab, dtype, pairs, notes, speaks })
     }
 
     /// The tensors under llama.cpp's names, in its order of rows. Norms stay f32.
@@ -132,22 +147,22 @@ impl GgufModel {
 
     /// Ollama's Modelfile for the file `name`.
     pub fn modelfile(&self, name: &str) -> String {
-        modelfile(name, self.config.max_position_embeddings, self.chat)
+        modelfile(name, self.config.max_position_embeddings, self.speaks)
     }
 }
 
 /// Ollama's Modelfile: the file, the chat template in Ollama's language where the model has danlu's, the context.
-fn modelfile(file: &str, context: usize, chat: bool) -> String {
+fn modelfile(file: &str, context: usize, speaks: Speaks) -> String {
     // Ollama reads a value up to the quote that ends a line, without escapes.
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
     let quote = if file.chars().all(plain) { "" } else { "\"" };
     let mut text = format!("FROM {quote}./{file}{quote}\n");
-    if chat {
+    if speaks == Speaks::Danlus {
         text.push_str(
             "TEMPLATE \"\"\"{{ range .Messages }}<|{{ .Role }}|>{{ .Content }}<|im_end|>{{ end }}<|assistant|>\"\"\"\n",
         );
         text.extend([format!("PARAMETER stop \"{TURN_END}\"\n")]);
-    } else {
+    } else if speaks == Speaks::Nothing {
         text.push_str("TEMPLATE \"\"\"{{ .Prompt }}\"\"\"\n");
     }
     text.extend([format!("PARAMETER num_ctx {context}\n")]);
@@ -157,6 +172,9 @@ fn modelfile(file: &str, context: usize, chat: bool) -> String {
 /// The chat template of a folder without the marks of transformers' `{% generation %}`, which other programs' Jinja does
 /// not know.
 fn template(dir: &Path) -> Result<Option<String>, TrainError> {
+    if let Some(template) = model_folder::read_text(dir, "chat_template.jinja")? {
+        return Ok(Some(without_generation(&template)));
+    }
     let Some(text) = model_folder::read_text(dir, "tokenizer_config.json")? else { return Ok(None) };
     let config: Value = serde_json::from_str(&text).unwrap_or_default();
     Ok(config["chat_template"].as_str().map(without_generation))
@@ -256,7 +274,10 @@ fn tokenizer_pairs(c: &ModelConfig, tokenizer: &Tokenizer, v: &Vocabulary) -> Ve
     // Without one llama.cpp takes id 1 (or 11), which is another token here.
     id("tokenizer.ggml.bos_token_id", tokenizer.begin_of_text().or(end));
     id("tokenizer.ggml.padding_token_id", c.pad_token_id.or(tokenizer.pad()));
-    id("tokenizer.ggml.eot_token_id", tokenizer.id(TURN_END).filter(|id| tokenizer.is_special(*id)));
+    id(
+        "tokenizer.ggml.eot_token_id",
+        tokenizer.turn_end().or_else(|| tokenizer.id(TURN_END).filter(|id| tokenizer.is_special(*id))),
+    );
     pairs.push(("tokenizer.ggml.add_bos_token", MetaValue::Bool(!tokenizer.begin().is_empty())));
     pairs.push(("tokenizer.ggml.add_eos_token", MetaValue::Bool(false)));
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

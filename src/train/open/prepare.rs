@@ -53,9 +53,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
     let mut notes: Vec<String> =
         run.swept().iter().map(|name| format!("{name}, left by a killed save, was removed")).collect();
     notes.extend(run.unswept().iter().map(|e| format!("a leftover of a killed save could not be removed: {e}")));
-    if setup.from.is_none()
-        && let Some(missing) = lineage::missing_parent(run.view(), stage)?
-    {
+    if let Some(missing) = lineage::missing(run.view(), stage, setup.from.is_some())? {
         return Err(TrainError::Input(missing));
     }
     heal_tokenizer(run, &mut notes)?;
@@ -68,6 +66,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
     let mut opening =
         Opening { run, device: &mut *device, config: &config, setup, stage, plan: &plan, model, notes: &mut notes };
     let Opened { mut work, tokenizer, mut state } = stages::open(&mut opening)?;
+    opening.keep_new_tokenizer(work.model().config, &tokenizer)?;
 
     let engine = device.info().clone();
     let same =

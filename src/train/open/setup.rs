@@ -12,7 +12,10 @@ use crate::{
     nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
     store::{RUNS, RealFs, Run, RunView, StoreError, newest_run},
     train::{
-        config::{ConfigIssue, ModelOverrides, RunConfig, Start, TokenizerKind, VoteFit, setup::Setup, toml_patch},
+        config::{
+            ChatFormat, ConfigIssue, ModelOverrides, RunConfig, Splits, Start, TokenizerKind, VoteFit, setup::Setup,
+            toml_patch,
+        },
         corpus,
         error::TrainError,
         run::model_folder,
@@ -35,15 +38,6 @@ pub fn open_line(
 ) -> Result<(Run, RunConfig), TrainError> {
     let disk = RealFs::shared();
     let pairs = setup.pairs();
-    if let (Some(from), Some(parent)) = (&setup.from, setup.stage.parent())
-        && !setup.stage.draws_text()
-    {
-        return Err(TrainError::Input(format!(
-            "{0} starts from the run's own {parent}, not from --from {1}; give that to a new run first: danlu train --stage sft --from {1}",
-            setup.stage,
-            shell::path(from)
-        )));
-    }
     if let (Some(start), None) = (setup.start, setup.stage.parent())
         && stages.len() == 1
     {
@@ -58,6 +52,9 @@ pub fn open_line(
         let stage = setup.stage;
         match &setup.from {
             Some(from) => {
+                if let Some(needed) = stage.needs().filter(|needed| !stages.contains(needed)) {
+                    return Err(needs_too(stage, needed, from, dir));
+                }
                 adopt(&mut config, from)?;
                 comes_with(from, &config, &pairs, setup.stage)?;
             }
@@ -77,10 +74,8 @@ pub fn open_line(
             let rewards = stages.contains(&StageId::Reward);
             fit(device, Wanted { stage, config: &config, rewards, drawn: false })?;
         }
+        begin(&mut config);
         corpus::find_sources(&config, dir)?;
-        begin_from_the_best(&mut config);
-        let vote_fit = &mut config.stage_mut(StageId::Reward).vote_fit;
-        vote_fit.get_or_insert(VoteFit::Head);
         let text = config.to_toml()?;
         Ok((config, text))
     };
@@ -117,12 +112,15 @@ pub fn open_line(
     Ok((run, config))
 }
 
-/// Sets `start` in a new run: where the held-out loss has risen before a stage's end, the next one begins from the
-/// lowest. Runs of earlier versions have no such key and begin from the newest checkpoint.
-fn begin_from_the_best(config: &mut RunConfig) {
+/// Sets the keys that a new run has and a run of an earlier version lacks, so that the latter continues as it began.
+/// `start`: where the held-out loss has risen before a stage's end, the next one begins from the lowest. `splits`: files
+/// named as a held-out split are one. `vote_fit`: votes teach a head beside the reward model.
+fn begin(config: &mut RunConfig) {
+    config.splits.get_or_insert(Splits::ByName);
     for stage in StageId::ALL.into_iter().filter(|stage| stage.parent().is_some()) {
         config.stage_mut(stage).start.get_or_insert(Start::Best);
     }
+    config.stage_mut(StageId::Reward).vote_fit.get_or_insert(VoteFit::Head);
 }
 
 /// Checks that all stages can be planned.
@@ -146,8 +144,14 @@ fn not_begun(run: &Run, stage: StageId, option: &str) -> Result<(), TrainError> 
 
 /// The configuration in an open run's current run.toml, with a size of `auto` settled.
 pub fn settled(run: &Run, setup: &Setup, device: &mut Device) -> Result<RunConfig, TrainError> {
-    let text = run.view().config()?;
+    let mut text = run.view().config()?;
     let mut config = RunConfig::parse(&text, &setup.pairs(), setup.stage)?;
+    // A folder that holds only a run.toml is a new run.
+    if config.splits.is_none() && run.view().checkpoints().list()?.is_empty() {
+        text = toml_patch::keys(&text, &[("splits".to_owned(), "\"by-name\"".to_owned())])?;
+        config = RunConfig::parse(&text, &setup.pairs(), setup.stage)?;
+        run.write_config(&text)?;
+    }
     if config.size == "auto" {
         auto_size(device)?.clone_into(&mut config.size);
         let text = toml_patch::size(&text, &config.size)?;
@@ -172,9 +176,16 @@ pub fn furthest_stage(dir: Option<&Path>) -> Result<StageId, TrainError> {
 /// The error for a stage with a parent in a run that does not exist yet.
 fn no_parent(stage: StageId, parent: StageId, dir: &Path) -> TrainError {
     let (shown, dir) = (dir.display(), shell::path(dir));
-    let or = if stage.draws_text() { "; or give a model's folder with --from" } else { "" };
     TrainError::Input(format!(
-        "{stage} starts from a checkpoint of {parent}, and {shown} is not a run yet; train it first: danlu train --stage {parent} --run {dir}{or}"
+        "{stage} starts from a checkpoint of {parent}, and {shown} is not a run yet; train it first: danlu train --stage {parent} --run {dir}; or give a model's folder with --from"
+    ))
+}
+
+/// The error for a stage that needs more than weights from outside, in a run that does not exist yet.
+fn needs_too(stage: StageId, needed: StageId, from: &Path, dir: &Path) -> TrainError {
+    let (shown, from, dir) = (dir.display(), shell::path(from), shell::path(dir));
+    TrainError::Input(format!(
+        "{stage} needs a checkpoint of {needed} too, and {shown} is not a run yet; train that first: danlu train --stage {needed} --run {dir} --from {from}"
     ))
 }
 
@@ -185,7 +196,9 @@ fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
     let mut vocab_size = theirs.vocab_size;
     if let Some(tokenizer) = model_folder::tokenizer(from)? {
         config.tokenizer = if tokenizer.is_char() { TokenizerKind::Char } else { TokenizerKind::Bpe };
-        vocab_size = vocab_size.max(tokenizer.with_chat()?.vocab_size());
+        let own = tokenizer.own_template().is_some();
+        config.chat.get_or_insert(if own { ChatFormat::Own } else { ChatFormat::Danlu });
+        vocab_size = vocab_size.max(tokenizer.with_template(config.keeps_chat())?.vocab_size());
     }
     if config.size == "auto" {
         let far = |p: &&crate::nn::Preset| {
@@ -213,6 +226,7 @@ fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
     // Its training text is not available here, and the built-in text would be new to it.
     if config.source.is_empty() {
         config.stage_mut(StageId::Sft).pretrain_share.get_or_insert(0.0);
+        config.stage_mut(StageId::Ppo).ptx_coef.get_or_insert(0.0);
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
         DType,
         ops::{CONTROL, CONTROL_F32},
     },
-    data::{CHAT_TEMPLATE, History, Tokenizer},
+    data::{CHAT_TEMPLATE, History, Tokenizer, template::ChatTemplate},
     nn::{Head, ModelConfig, ParamTable},
     protocol::ForkPoint,
     store::{Checkpoint, CheckpointId, Keep, NewFile, Saved, Saver, StoreError, TensorData, TensorFile, TensorRef},
@@ -260,7 +260,7 @@ pub fn files<'a>(
     let mut ends: Vec<u32> = config.eos_token_id.into_iter().collect();
     if state.stage.chat() {
         // A chat answer ends with the end of its turn.
-        ends.extend(tokenizer.chat().map(|c| c.end));
+        ends.extend(tokenizer.turn_end().filter(|end| !ends.contains(end)));
     }
     let generation = json!({
         "do_sample": true, "temperature": 0.8, "top_k": 40, "eos_token_id": ends, "pad_token_id": config.pad_token_id,
@@ -287,9 +287,9 @@ fn precision(half: bool) -> String {
     if half { DType::F16 } else { DType::F32 }.name().to_owned()
 }
 
-/// The chat template, for a tokenizer with its tokens.
-pub(crate) fn chat_template(tokenizer: &Tokenizer) -> Option<&'static str> {
-    tokenizer.chat().map(|_| CHAT_TEMPLATE)
+/// The chat template: the model's own, or danlu's for a tokenizer with its tokens.
+pub(crate) fn chat_template(tokenizer: &Tokenizer) -> Option<&str> {
+    tokenizer.own_template().map(ChatTemplate::source).or_else(|| tokenizer.chat().map(|_| CHAT_TEMPLATE))
 }
 
 /// Derived data that the files of a part borrow during a save.

@@ -62,8 +62,8 @@ pub fn standing(view: &RunView, config: &RunConfig, stage: StageId) -> Result<St
     })
 }
 
-/// Why a stage cannot be trained yet, and what to train first.
-pub(crate) fn missing_parent(view: &RunView, stage: StageId) -> Result<Option<String>, TrainError> {
+/// Why a stage cannot be trained yet, and what to train first; `from`: whether its weights come from outside the run.
+pub(crate) fn missing(view: &RunView, stage: StageId, from: bool) -> Result<Option<String>, TrainError> {
     let Some(parent) = stage.parent() else { return Ok(None) };
     let there = view.checkpoints().list()?;
     let trained = |s: StageId| there.iter().any(|id| id.stage == s);
@@ -73,7 +73,7 @@ pub(crate) fn missing_parent(view: &RunView, stage: StageId) -> Result<Option<St
             "{stage} {what} {missing}, and this run has none; train it first: danlu train --stage {missing} --run {dir}"
         )
     };
-    if !trained(parent) && !trained(stage) {
+    if !from && !trained(parent) && !trained(stage) {
         return Ok(Some(words("starts from a checkpoint of", parent)));
     }
     Ok(stage.needs().filter(|s| !trained(*s)).map(|s| words("needs a checkpoint of", s)))
@@ -105,7 +105,7 @@ pub(crate) fn parent(
             "{stage} starts from a checkpoint of {from}, and this run has no valid one (newest, {}: {})",
             first.id, first.error
         ))),
-        (None, None) => Err(TrainError::Input(missing_parent(view, stage)?.unwrap_or_default())),
+        (None, None) => Err(TrainError::Input(missing(view, stage, false)?.unwrap_or_default())),
     }
 }
 
@@ -184,7 +184,14 @@ pub(crate) fn started_from(
     };
     let Some(id) = view.checkpoints().named(name)? else {
         // Started from a folder outside the run.
-        return Ok((weights_of(Path::new(name), model, table, state.seed)?, None));
+        let weights = weights_of(Path::new(name), model, table)?;
+        if state.parent_digest.as_ref().is_some_and(|digest| *digest != digest_of(&weights)) {
+            return Err(TrainError::Input(format!(
+                "the weights in {name} have changed since {} started from them; restore them, or start a new run",
+                state.stage
+            )));
+        }
+        return Ok((weights, None));
     };
     let checkpoint = view.checkpoints().verify(&id)?;
     if state.parent_digest.as_ref().is_some_and(|d| *d != checkpoint.digest) {
@@ -192,6 +199,11 @@ pub(crate) fn started_from(
     }
     let (_, [params, ..]) = checkpoint::load(&checkpoint, model, table)?;
     Ok((params, Some(id.step as usize)))
+}
+
+/// The hash of weights from outside a run, by which a stage that needs them again recognises them.
+pub(crate) fn digest_of(weights: &[f32]) -> String {
+    blake3::hash(bytemuck::cast_slice(weights)).to_hex().to_string()
 }
 
 /// The weights of the run's pretrained model, from which all other stages descend, and its step.
@@ -240,14 +252,10 @@ pub(crate) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
     Ok(there.into_iter().filter(|id| named.contains(&id.to_string())).collect())
 }
 
-/// The weights of another checkpoint or model, if the architecture is the same; a vocabulary extended by the chat
-/// template tokens gets new rows for them, the others are unchanged.
-pub(crate) fn weights_of(
-    from: &Path,
-    model: &ModelConfig,
-    table: &ParamTable,
-    seed: u64,
-) -> Result<Vec<f32>, TrainError> {
+/// The weights of another checkpoint or model, if the architecture is the same. A vocabulary that was extended (by chat
+/// tokens, padding) gets new rows, each the mean of the old ones: a random row in a table of another scale would be
+/// among the likeliest next tokens, or never be one. The others are unchanged.
+pub(crate) fn weights_of(from: &Path, model: &ModelConfig, table: &ParamTable) -> Result<Vec<f32>, TrainError> {
     let (theirs, their_table, their_slab) = model_folder::load(from)?;
     let mut same = theirs.clone();
     // Fields that training may change, or that the tokenizer determines, are not part of the shape.
@@ -265,11 +273,23 @@ pub(crate) fn weights_of(
             theirs.to_json()
         )));
     }
-    let mut slab = table.initial(seed);
+    let mut slab = vec![0.0; table.slab_len];
     for (ours, t) in table.tensors.iter().zip(&their_table.tensors) {
         // Both tables list the same tensors in the same order; of an extended vocabulary the first rows are the old
         // ones.
-        slab[ours.offset..ours.offset + t.len()].copy_from_slice(their_table.slice(&their_slab, t));
+        let (old, new) = slab[ours.offset..ours.offset + ours.len()].split_at_mut(t.len());
+        old.copy_from_slice(their_table.slice(&their_slab, t));
+        if !new.is_empty()
+            && let [rows, width] = t.shape[..]
+        {
+            let mut mean = vec![0.0; width];
+            for row in old.chunks_exact(width) {
+                mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+            }
+            for row in new.chunks_exact_mut(width) {
+                row.iter_mut().zip(&mean).for_each(|(x, sum)| *x = (sum / rows as f64) as f32);
+            }
+        }
     }
     Ok(slab)
 }

@@ -39,7 +39,16 @@ pub fn read_text(dir: &Path, name: &str) -> Result<Option<String>, TrainError> {
 /// The tokenizer of a model folder or of a run's `data/`, if there is one.
 pub fn tokenizer(dir: &Path) -> Result<Option<Tokenizer>, TrainError> {
     let Some(json) = read_text(dir, "tokenizer.json")? else { return Ok(None) };
-    let config = read_text(dir, "tokenizer_config.json")?;
+    let mut config = read_text(dir, "tokenizer_config.json")?;
+    // transformers writes the template into a file of its own.
+    if let Some(template) = read_text(dir, "chat_template.jinja")? {
+        let fields = config.as_deref().map_or_else(|| Ok(Map::new()), serde_json::from_str::<Map<String, Value>>);
+        // A file that does not parse is reported below.
+        if let Ok(mut fields) = fields {
+            fields.insert("chat_template".to_owned(), template.into());
+            config = Some(Value::Object(fields).to_string());
+        }
+    }
     let read = if is_ours(dir) { Tokenizer::from_own_json } else { Tokenizer::from_json };
     let tokenizer = read(&json, config.as_deref());
     Ok(Some(tokenizer.map_err(|e| TrainError::Input(format!("{}: {e}", dir.display())))?))

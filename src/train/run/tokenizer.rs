@@ -110,7 +110,7 @@ fn agrees(checkpoints: &Checkpoints, id: &CheckpointId, ours: &Tokenizer) -> boo
     };
     let Ok(checkpoint) = checkpoints.verify(id) else { return false };
     let Ok(theirs) = load(&FILES.map(|name| checkpoint.read(name, LIMIT).ok())) else { return false };
-    same(&theirs) || theirs.with_chat().is_ok_and(|grown| same(&grown))
+    same(&theirs) || [false, true].into_iter().any(|own| theirs.with_template(own).is_ok_and(|grown| same(&grown)))
 }
 
 /// Renames the existing files and returns the new path.

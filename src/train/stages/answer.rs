@@ -44,8 +44,9 @@ impl Answer {
         tokenizer: &Tokenizer,
     ) -> Answer {
         let mut ends: Vec<u32> = tokenizer.end_of_text().into_iter().collect();
-        if let (true, Some(c)) = (chat, tokenizer.chat()) {
-            ends.extend([c.end, c.system, c.user, c.assistant]);
+        if chat {
+            ends.extend(tokenizer.turn_end());
+            ends.extend(tokenizer.turn_starts());
         }
         Answer {
             id,

@@ -1,7 +1,10 @@
 //! Opening a stage: its inputs, and the steps that all stages share, such as loading the newest checkpoint or the
 //! parent's.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::stage_run::StageRun;
 use crate::{
@@ -68,9 +71,20 @@ pub(crate) struct Counting<'a> {
 }
 
 impl Opening<'_> {
-    /// The tokenizer of the run's earlier stages.
+    /// The tokenizer of the run's earlier stages; of a new run that begins from outside weights, theirs.
     pub(crate) fn known_tokenizer(&self) -> Result<Tokenizer, TrainError> {
         let dir = self.run.view().data_dir();
+        let from = self.tokenizer_dir();
+        if from != dir {
+            let theirs = model_folder::tokenizer(&from)?.ok_or_else(|| {
+                TrainError::Input(format!(
+                    "--from {}: it has no tokenizer.json, and {} learns from text; copy the model's tokenizer into the folder",
+                    from.display(),
+                    self.stage
+                ))
+            })?;
+            return Ok(theirs.with_template(self.config.keeps_chat())?);
+        }
         let tokenizer = model_folder::tokenizer(&dir)?.ok_or_else(|| {
             TrainError::Input(format!("{} has no tokenizer.json; train the stage before this one first", dir.display()))
         })?;
@@ -149,6 +163,52 @@ impl Opening<'_> {
         Ok((parent, weights))
     }
 
+    /// The state and the weights that a stage without checkpoints begins with: those of its parent stage or of
+    /// `--from`.
+    pub(crate) fn begin(
+        &mut self,
+        model: &ModelConfig,
+        table: &ParamTable,
+        tokenizer: &Tokenizer,
+        history: History,
+    ) -> Result<(State, Vec<f32>), TrainError> {
+        let Some(from) = &self.setup.from else {
+            let (parent, weights) = self.parent(model, table)?;
+            return Ok((self.begun_from(parent, history), weights));
+        };
+        same_tokenizer(from, tokenizer, self.notes)?;
+        let weights = lineage::weights_of(from, model, table)?;
+        let (parent, digest) = lineage::origin(self.run.view(), from)?;
+        let mut state = State::new(self.stage, self.config.seed, history, String::new());
+        // The reference is made of them again whenever the stage is opened.
+        let digest = digest.unwrap_or_else(|| lineage::digest_of(&weights));
+        (state.parent, state.parent_digest) = (Some(parent), Some(digest));
+        Ok((state, weights))
+    }
+
+    /// The folder of the tokenizer that the run has, or that it gets from `--from`.
+    pub(crate) fn tokenizer_dir(&self) -> PathBuf {
+        let dir = self.run.view().data_dir();
+        let begun = dir.join("tokenizer.json").is_file();
+        self.setup.from.clone().filter(|_| !begun).unwrap_or(dir)
+    }
+
+    /// Writes the tokenizer of a run that began from outside weights, once its first stage is open.
+    pub(crate) fn keep_new_tokenizer(&self, model: &ModelConfig, tokenizer: &Tokenizer) -> Result<(), TrainError> {
+        if self.tokenizer_dir() == self.run.view().data_dir() {
+            return Ok(());
+        }
+        self.keep_tokenizer(model, tokenizer)
+    }
+
+    /// Writes the tokenizer that the run's stages share.
+    fn keep_tokenizer(&self, model: &ModelConfig, tokenizer: &Tokenizer) -> Result<(), TrainError> {
+        self.run.write_data("tokenizer.json", tokenizer.json().as_bytes())?;
+        let config = tokenizer.config_json(model.max_position_embeddings, chat_template(tokenizer));
+        self.run.write_data("tokenizer_config.json", config.as_bytes())?;
+        Ok(())
+    }
+
     /// The state of a stage that starts from a checkpoint of the run.
     pub(crate) fn begun_from(&self, parent: Checkpoint, history: History) -> State {
         let mut state = State::new(self.stage, self.config.seed, history, String::new());
@@ -183,19 +243,14 @@ impl Opening<'_> {
             same_tokenizer(from, tokenizer, self.notes)?;
             let (parent, parent_digest) = lineage::origin(run.view(), from)?;
             let state = State { parent: Some(parent), parent_digest, ..new(history) };
-            (state, lineage::weights_of(from, model, table, self.config.seed)?)
+            (state, lineage::weights_of(from, model, table)?)
         } else {
             match lineage::parent(run.view(), (stage, self.start()), model, table, self.notes)? {
                 Some((parent, params)) => (self.begun_from(parent, history), params),
                 None => (new(history), table.initial(self.config.seed)),
             }
         };
-        run.write_data("tokenizer.json", tokenizer.json().as_bytes())?;
-        let template = chat_template(tokenizer);
-        run.write_data(
-            "tokenizer_config.json",
-            tokenizer.config_json(model.max_position_embeddings, template).as_bytes(),
-        )?;
+        self.keep_tokenizer(model, tokenizer)?;
         Ok(Resumed { state, slabs: None, params })
     }
 }
@@ -210,6 +265,14 @@ fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Res
         return Ok(());
     };
     notes.extend(theirs.remark().map(|remark| format!("--from {}: {remark}", from.display())));
+    if ours.own_template().is_some() {
+        notes.push(format!("--from {}: the model keeps its own chat template", from.display()));
+    } else if let Some(why) = theirs.refused_template() {
+        notes.push(format!(
+            "--from {}: its chat template is not used, since {why}; danlu's takes its place",
+            from.display()
+        ));
+    }
     // The run's tokenizer may have been extended by chat template tokens since.
     match other_word(&theirs, ours, theirs.vocab_size()) {
         Some(other) => Err(TrainError::Input(format!(

@@ -186,7 +186,7 @@ impl Loop<'_> {
         }
         // The current stage's checkpoint, about to be saved, may be all that is missing.
         let is_parent = stage.parent() == Some(self.core.stage) && self.core.done > 0;
-        if !is_parent && let Some(missing) = lineage::missing_parent(self.core.view(), stage)? {
+        if !is_parent && let Some(missing) = lineage::missing(self.core.view(), stage, false)? {
             return TrainError::refused(missing);
         }
         Ok(stage)

@@ -392,12 +392,12 @@ pub(super) fn reread(core: &mut Core<'_>) {
 /// Starts a trial of a threshold.
 pub(super) fn try_rule(core: &mut Core<'_>, source: &str, rule: String, threshold: f64) -> Result<(), TrainError> {
     let config = core.config.source.iter().find(|s| s.name == source).cloned();
-    let dir = core.config.root(core.view().dir());
+    let (dir, splits) = (core.config.root(core.view().dir()), core.config.splits());
     let live = text(&mut *core.work)?.corpus();
     let Some(source) = config else {
         return TrainError::refused(format!("{source} is not a [[source]] of run.toml; built-in text is not cleaned"));
     };
-    live.try_rule(Trying { dir, source, rule, threshold })
+    live.try_rule(Trying { dir, source, splits, rule, threshold })
 }
 
 /// Sends a training document.

@@ -201,7 +201,7 @@ fn score_of(
     let Some(asked) = &answer.asked else { return Ok(None) };
     let mut text = [asked.as_slice(), answer.drawn()].concat();
     if reason == "stop" {
-        text.extend(core.tokenizer.chat().map(|c| c.end));
+        text.extend(core.tokenizer.turn_end());
     }
     Ok(voting.scores(core, &[text])?.and_then(|scores| scores.into_iter().next().flatten()))
 }

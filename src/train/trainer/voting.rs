@@ -262,7 +262,7 @@ impl Voting {
             return TrainError::refused(format!("pair {id} is not on offer any more; take another one"));
         };
         let mut pair = self.offered[at].clone();
-        let end = core.tokenizer.chat().map(|c| c.end);
+        let end = core.tokenizer.turn_end();
         let asked = question(&pair.prompt, &core.tokenizer)?;
         let mut sides = Vec::with_capacity(2);
         for text in &pair.answers {

@@ -130,7 +130,10 @@ impl Setting {
     /// Whether the user chose it: every new run has its size, and begins its stages from the best checkpoint.
     fn is_a_choice(&self) -> bool {
         let starts = self.key.rsplit('.').next() == Some("start");
-        self.set && self.key != "size" && !(starts && self.value.as_deref() == Some("\"best\""))
+        // What a new run gets is no change either.
+        let given = |is: bool, value: &str| is && self.value.as_deref() == Some(value);
+        let new = given(starts, "\"best\"") || given(self.key == "splits", "\"by-name\"");
+        self.set && self.key != "size" && !new
     }
 
     fn words(&self) -> String {

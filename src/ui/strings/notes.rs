@@ -45,6 +45,9 @@ const NOTES: &[Note] = &[
     ("{} lines past step {} were moved to {}", "第 {1} 步之后的 {0} 行已移到 {2}"),
     ("{} judged answers past step {} were moved to {}", "第 {1} 步之后的 {0} 个评分回答已移到 {2}"),
     ("earlier versions of the data could not be removed: {}", "旧版本的数据未能删除：{0}"),
+    ("{}: {} files are held out by their names and never trained on, the first {}", "{0}：{1} 个文件按名字留作评测，不参与训练，第一个是 {2}"),
+    ("{}: {} files that describe the data or are hidden (README, LICENSE, dataset_infos.json) are not read, the first {}", "{0}：{1} 个说明文件或隐藏文件（README、LICENSE、dataset_infos.json）不读，第一个是 {2}"),
+    ("{}: every file has the name of a held-out split, so they are trained on", "{0}：所有文件都叫验证集或测试集的名字，因此照常训练"),
     // What is refused.
     ("this stage does not train on the run's sources; pretrain and sft do", "这个阶段不用数据源训练，预训练和微调才用"),
     ("this stage samples no answers to learn from", "这个阶段不采样回答"),
@@ -158,12 +161,15 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut all = templates(&fs::read_to_string(root.join("session.rs")).unwrap());
         sources(&root.join("train"), &mut all);
-        // Two sentences are put together from parts.
+        // These sentences are put together from parts.
         let parts = [
             "step {}: the gradients were too large",
             "{} starts from a checkpoint of {}, and",
             "{} needs a checkpoint of {}, and",
             "{} do not fit the context",
+            "files are held out by their names",
+            "files that describe the data",
+            "every file has the name of a held-out split",
         ];
         let missing: Vec<&str> = NOTES
             .iter()

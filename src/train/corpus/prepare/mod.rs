@@ -60,7 +60,7 @@ impl Work<'_> {
     pub(super) fn run(&self, known: Option<Tokenizer>) -> Result<Prepared, TrainError> {
         let plan = plan(self.config, self.preparer)?;
         let conversations = if known.is_none() {
-            conversations::conversations(self.config, self.preparer.view().dir())?
+            conversations::conversations(self.config, self.preparer.view().dir(), false)?
         } else {
             Vec::new()
         };
@@ -119,13 +119,14 @@ impl Work<'_> {
         let library = Library::open(view, &keys)?;
         let selection = selection_key(self.config, &keys, self.probes, &filter_key);
         let before = self.newest();
+        let named: Vec<bool> = planned.iter().flatten().map(|unit| unit.held_out).collect();
         let mut version = match before {
             Some(before) if before.header.selection == selection => before,
             before => {
                 let judged = filter.map(|f| f.judge(&library, self.preparer, before.as_ref())).transpose()?;
                 let (judged, selection) = (judged.unwrap_or_default(), selection.clone());
                 let (version, compared) =
-                    select(&library, self.config, selection, self.probes, judged, before.as_ref())?;
+                    select(&library, self.config, selection, self.probes, judged, before.as_ref(), &named)?;
                 effort.compared += compared;
                 version
             }

@@ -56,7 +56,8 @@ fn probes_key(probes: &[ProbeConfig]) -> String {
 }
 
 /// Decides the use of all documents that the classifier keeps; decisions of an earlier version are reused where nothing
-/// changed. Also returns the number of documents compared for duplicates.
+/// changed. `named` says which units are held out by the names of their files. Also returns the number of documents
+/// compared for duplicates.
 pub(crate) fn select(
     library: &Library<'_>,
     config: &RunConfig,
@@ -64,6 +65,7 @@ pub(crate) fn select(
     probes: &[ProbeConfig],
     judged: Judged,
     before: Option<&Version>,
+    named: &[bool],
 ) -> Result<(Version, usize), DataError> {
     let mut header = Header {
         selection,
@@ -102,7 +104,7 @@ pub(crate) fn select(
     for g in &gone {
         states[g.document as usize] |= GONE;
     }
-    hold_out(library, config.source.len(), &mut states)?;
+    hold_out(library, config.source.len(), named, &mut states)?;
     for (document, state) in (0..).zip(&mut states) {
         // A poem that is to be memorised stays, whatever else it contains.
         if *state & STATE != GONE && *state & UNSEEN != 0 && *state & RECALLED == 0 {
@@ -224,11 +226,27 @@ impl LookedFor {
     }
 }
 
-/// Holds out some of the remaining documents.
-fn hold_out(library: &Library<'_>, sources: usize, states: &mut [u8]) -> Result<(), DataError> {
+/// Holds out some of the remaining documents: of a source with units `named` as held out those and no others, of the
+/// other sources a share chosen by hash. A document that a named unit has, also as a duplicate of one elsewhere, is
+/// trained on nowhere.
+fn hold_out(library: &Library<'_>, sources: usize, named: &[bool], states: &mut [u8]) -> Result<(), DataError> {
     let mut keys: Vec<Vec<Key>> = vec![Vec::new(); sources];
     let mut numbers: Vec<Vec<u32>> = vec![Vec::new(); sources];
     let mut keep = HashSet::new();
+    let is_named = |number: usize| named.get(number).copied().unwrap_or_default();
+    let mut split = vec![false; sources];
+    library.units.iter().enumerate().for_each(|(number, held)| split[held.source] |= is_named(number));
+    let mut measured: HashSet<Key> = HashSet::new();
+    if split.contains(&true) {
+        let of_units = library.each(|number, unit| {
+            let mut keys = Vec::new();
+            for block in (0..unit.index().blocks()).filter(|_| is_named(number)) {
+                keys.extend(unit.keys(block)?);
+            }
+            Ok(keys)
+        })?;
+        measured.extend(of_units.into_iter().flatten());
+    }
     let of_units = library.each(|number, unit| {
         let mut keys = Vec::new();
         for block in 0..unit.index().blocks() {
@@ -240,6 +258,14 @@ fn hold_out(library: &Library<'_>, sources: usize, states: &mut [u8]) -> Result<
     })?;
     for (held, some) in library.units.iter().zip(of_units) {
         for (row, key) in some {
+            if measured.contains(&key) {
+                let state = &mut states[(held.first + row) as usize];
+                *state = *state & !STATE | HELD_OUT;
+                continue;
+            }
+            if split[held.source] {
+                keep.insert(key);
+            }
             if states[(held.first + row) as usize] & RECALLED != 0 {
                 keep.insert(key);
             }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     store::{Fs as _, Links, Preparer, RealFs, StoreError, read_limited},
-    train::corpus::files::TextFile,
+    train::corpus::files::SourceFile,
 };
 
 /// The file's name; a new format needs a new name.
@@ -71,7 +71,7 @@ struct Known {
 }
 
 /// The hashes of files; a file is only read if its stamp has changed.
-pub(crate) fn contents(preparer: &Preparer, files: &[&TextFile]) -> Result<Vec<Found>, StoreError> {
+pub(crate) fn contents(preparer: &Preparer, files: &[&SourceFile]) -> Result<Vec<Found>, StoreError> {
     let known = read(preparer).unwrap_or_default();
     let began = nanoseconds(SystemTime::now());
     let found: Vec<Found> = files

@@ -13,7 +13,7 @@ use crate::{
     store::Preparer,
     train::{
         config::{RunConfig, SourceConfig},
-        corpus::files::TextFile,
+        corpus::files::SourceFile,
         error::TrainError,
     },
 };
@@ -33,9 +33,11 @@ pub(crate) struct Planned {
     /// The hash of everything that its documents depend on.
     pub key: String,
     /// Its files, with their stamps.
-    pub files: Vec<(TextFile, Option<stamps::Stamp>)>,
+    pub files: Vec<(SourceFile, Option<stamps::Stamp>)>,
     /// Whether an earlier version of danlu cleaned it.
     pub earlier: bool,
+    /// Whether its documents are held out by the names of its files.
+    pub held_out: bool,
 }
 
 /// The units of all sources in order, and notes on skipped files.
@@ -51,10 +53,10 @@ pub(crate) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, Trai
     let root = config.root(preparer.view().dir());
     for source in &config.source {
         let mut passed_over = Vec::new();
-        listed.push(crate::train::corpus::files::text_files(&root, source, &mut passed_over)?);
+        listed.push(crate::train::corpus::files::text_files(&root, config.splits(), source, &mut passed_over)?);
         notes.push(passed_over);
     }
-    let all: Vec<&TextFile> = listed.iter().flatten().collect();
+    let all: Vec<&SourceFile> = listed.iter().flatten().collect();
     let mut found = stamps::contents(preparer, &all)?.into_iter();
     let view = preparer.view();
     let trained = !view.checkpoints().list()?.is_empty();
@@ -83,18 +85,23 @@ fn settings(source: &SourceConfig) -> String {
 
 fn of_source(
     source: &SourceConfig,
-    files: Vec<(TextFile, Found)>,
+    files: Vec<(SourceFile, Found)>,
     run: &Path,
     kept: &dyn Fn(&str) -> bool,
 ) -> Vec<Planned> {
     let settings = settings(source);
     let (mut units, mut joined) = (Vec::new(), Vec::new());
-    let mut close = |files: &mut Vec<(TextFile, Found)>| {
+    let mut close = |files: &mut Vec<(SourceFile, Found)>| {
         if !files.is_empty() {
             units.push(planned(&settings, std::mem::take(files), run, kept));
         }
     };
+    let mut held_out = false;
     for file in files {
+        // A unit is held out as a whole or not at all.
+        if std::mem::replace(&mut held_out, file.0.held_out) != held_out {
+            close(&mut joined);
+        }
         if file.1.stamp.is_some_and(|s| s.length >= LARGE) {
             close(&mut joined);
             close(&mut vec![file]);
@@ -116,10 +123,14 @@ fn within<'p>(path: &'p Path, run: &Path) -> &'p Path {
     path.strip_prefix(run).unwrap_or(path)
 }
 
-fn planned(settings: &str, files: Vec<(TextFile, Found)>, run: &Path, kept: &dyn Fn(&str) -> bool) -> Planned {
+fn planned(settings: &str, files: Vec<(SourceFile, Found)>, run: &Path, kept: &dyn Fn(&str) -> bool) -> Planned {
+    let held_out = files.iter().any(|(file, _)| file.held_out);
     let key = |version: &str| {
         let mut hash = blake3::Hasher::new();
         hash.update(format!("{version}\n{settings}").as_bytes());
+        if held_out {
+            hash.update(b"\nheld out");
+        }
         for (file, found) in &files {
             // An unreadable file must get another key when it becomes readable.
             let content = found.content.as_deref().unwrap_or("unread");
@@ -130,7 +141,7 @@ fn planned(settings: &str, files: Vec<(TextFile, Found)>, run: &Path, kept: &dyn
     let before = Some(key(EARLIER)).filter(|key| kept(key));
     let (earlier, key) = (before.is_some(), before.unwrap_or_else(|| key(VERSION)));
     let files = files.into_iter().map(|(file, found)| (file, found.stamp)).collect();
-    Planned { key, files, earlier }
+    Planned { key, files, earlier, held_out }
 }
 
 /// A hash as used in names.
@@ -145,9 +156,10 @@ mod tests {
     use super::*;
     use crate::data::read::{Format, Packing};
 
-    fn files(numbers: impl IntoIterator<Item = u32>, large: u32) -> Vec<(TextFile, Found)> {
+    fn files(numbers: impl IntoIterator<Item = u32>, large: u32) -> Vec<(SourceFile, Found)> {
         let one = |n: u32| {
-            let file = TextFile { path: format!("/poems/{n:04}.txt").into(), kind: (Format::Text, Packing::Plain) };
+            let kind = (Format::Text, Packing::Plain);
+            let file = SourceFile { path: format!("/poems/{n:04}.txt").into(), kind, held_out: false };
             let length = if n == large { LARGE } else { 1000 };
             let stamp = Some(stamps::Stamp { length, ..stamps::Stamp::default() });
             (file, Found { stamp, content: Some(format!("{n}")) })
@@ -177,6 +189,22 @@ mod tests {
         let other: HashSet<String> =
             of_source(&poetry, files(0..400, 200), Path::new("/run"), &|_| false).into_iter().map(|u| u.key).collect();
         assert!(all.is_disjoint(&other), "other settings, other units");
+    }
+
+    #[test]
+    fn a_unit_is_held_out_as_a_whole() {
+        let of = |held: usize| {
+            let mut all = files(0..400, 1000);
+            all.iter_mut().take(held).for_each(|(file, _)| file.held_out = true);
+            of_source(&SourceConfig::default(), all, Path::new("/run"), &|_| false)
+        };
+        let (none, some) = (of(0), of(5));
+        assert!(none.iter().all(|unit| !unit.held_out));
+        let named: usize = some.iter().filter(|unit| unit.held_out).map(|unit| unit.files.len()).sum();
+        assert_eq!(named, 5);
+        assert!(some.iter().all(|unit| unit.files.iter().all(|(file, _)| file.held_out == unit.held_out)));
+        let keys = |units: &[Planned]| units.iter().map(|unit| unit.key.clone()).collect::<HashSet<String>>();
+        assert!(keys(&of(400)).is_disjoint(&keys(&none)), "the same files, held out, are other units");
     }
 
     #[test]

@@ -130,8 +130,8 @@ impl Shared {
         beside: impl Fn(&Checkpoint, &ModelConfig) -> Result<Vec<Slabs>, StoreError>,
     ) -> Result<Restored, TrainError> {
         let tokenizer = o.known_tokenizer()?;
-        let chat = tokenizer
-            .chat()
+        let end = tokenizer
+            .turn_end()
             .ok_or_else(|| TrainError::Input("the tokenizer has no tokens of the chat template".to_owned()))?;
         let (mut model, plan) = (o.model.clone(), o.plan);
         model_folder::name_tokens(&mut model, &tokenizer);
@@ -149,14 +149,14 @@ impl Shared {
             policy.write_state(o.device, &slabs.remove(0))?;
             (state.clone(), lineage::started_from(o.run.view(), &state, &model, &table)?.0, Some(slabs))
         } else {
-            let (parent, slab) = o.parent(&model, &table)?;
+            let (state, slab) = o.begin(&model, &table, &tokenizer, history.clone())?;
             policy.write_params(o.device, &slab)?;
-            (o.begun_from(parent, history.clone()), slab, None)
+            (state, slab, None)
         };
         let reward = reward_model(o, &model, state.reward_model.as_ref(), frame)?;
         let roles = Roles::new(o.device, policy, &reference, frame.2)?;
         let weights = roles.policy.params();
-        let how = (chat.end, o.config.settings(o.stage).response_length, o.config.seed);
+        let how = (end, o.config.settings(o.stage).response_length, o.config.seed);
         let sampler = Sampler::new(o.device, &model, weights, rollouts, plan.context, how)?;
         let decoder = Decoder::new(o.device, &model, weights, model.max_position_embeddings)?;
         let judged = data::builtin_judge_prompts()?;

@@ -26,8 +26,8 @@ impl Ptx {
         coefficient: f64,
         (rows, window, pad): (usize, usize, u32),
     ) -> Result<Ptx, TrainError> {
-        let (dir, data) = (o.run.view().dir(), o.run.view().data_dir());
-        let corpus = Corpus::load(o.config, o.run, &data, o.model.vocab_size, true, &o.setup.stop)?;
+        let dir = o.run.view().dir();
+        let corpus = Corpus::load(o.config, o.run, &o.tokenizer_dir(), o.model.vocab_size, true, &o.setup.stop)?;
         let chats = Chats::load(o.config, dir, tokenizer, window)?;
         let plan = o.config.plan(StageId::Sft)?;
         let chat_rows = ChatRows::new(&chats.sets, o.config.seed, window, true, pad)?;

@@ -131,9 +131,8 @@ impl Prompts {
         most: usize,
         first: usize,
     ) -> Result<Vec<String>, TrainError> {
-        let Some(chat) = tokenizer.chat().filter(|_| most > 0) else { return Ok(Vec::new()) };
+        let Some(opened) = tokenizer.opened_question()?.filter(|_| most > 0) else { return Ok(Vec::new()) };
         // Twice as many are sampled as wanted, since some are malformed.
-        let opened = [tokenizer.begin(), &[chat.user]].concat();
         let start = opened.len();
         let opened = vec![opened; 2 * most];
         let mut kept: Vec<String> = Vec::new();

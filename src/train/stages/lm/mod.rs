@@ -54,8 +54,8 @@ fn too_long(corpus: &Corpus, chats: Option<&Chats>, window: usize) -> Result<Vec
 pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let begun = o.run.view().data_dir().join("tokenizer.json").is_file();
     let data_dir = o.run.view().data_dir();
-    let known = o.setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
-    let mut corpus = Corpus::load(o.config, o.run, known, o.model.vocab_size, o.stage.chat(), &o.setup.stop)?;
+    let mut corpus =
+        Corpus::load(o.config, o.run, &o.tokenizer_dir(), o.model.vocab_size, o.stage.chat(), &o.setup.stop)?;
     if begun {
         keeps_tokenizer(o.config, &corpus.tokenizer, &o.run.view().config()?)?;
     }

@@ -88,12 +88,12 @@ impl Examiner {
         tokenizer: &Tokenizer,
         context: usize,
     ) -> Result<Examiner, TrainError> {
-        let chat = tokenizer.chat().ok_or_else(|| {
+        let end = tokenizer.turn_end().ok_or_else(|| {
             TrainError::Input("the tokenizer has no tokens of the chat template; start a new run".to_owned())
         })?;
         let (decoder, few, evaluator) = passes(device, model, weights, context)?;
         let known = tokenizer.vocab_size().min(model.vocab_size);
-        Ok(Examiner { decoder, few, evaluator, context, pad: model.pad_token_id.unwrap_or(0), known, end: chat.end })
+        Ok(Examiner { decoder, few, evaluator, context, pad: model.pad_token_id.unwrap_or(0), known, end })
     }
 
     /// Tokens of a question with its answer.

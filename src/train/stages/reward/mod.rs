@@ -67,9 +67,9 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         }
         (state, lm)
     } else {
-        let (parent, lm) = o.parent(&model, &lm_table)?;
+        let (state, lm) = o.begin(&model, &lm_table, &tokenizer, history.clone())?;
         learner.start(o.device, &lm_table, &lm)?;
-        (o.begun_from(parent, history.clone()), lm)
+        (state, lm)
     };
     let weights = Weights::alloc(o.device, "parent", &lm_table)?;
     weights.write(o.device, &lm)?;

@@ -12,14 +12,14 @@ use crate::{
     base::{StageId, shell},
     compute::rng::{self, AnswerSeed, Purpose, Stream},
     data::{
-        self, Format, PairExample, Preference, PreferenceReading, Tokenizer, Unread, encode_pairs,
-        read_preference_file, read_preferences, split_preferences,
+        self, Format, PairExample, Preference, PreferenceReading, PreferenceSource, Tokenizer, Unread, encode_pairs,
+        read_preference_file, read_preferences, split_preference_sources,
     },
     nn::{BatchDecoder, ModelConfig, Prompt, Weights},
     store::{Links, RealFs, RunView, open_limited},
     train::{
         config::RunConfig,
-        corpus::{FILE_LIMIT, files},
+        corpus::{FILE_LIMIT, SourceFile, files},
         error::TrainError,
         stages::{
             opening::{Counting, Opening},
@@ -85,10 +85,7 @@ pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tok
         train.extend(own);
         (train, data::builtin_held_out_preferences()?)
     } else {
-        let all = read_sources(o.config, o.run.view().dir(), o.notes)?;
-        let (train, held_out) = split_preferences(&all);
-        let of = |which: Vec<usize>| which.into_iter().map(|i| all[i].clone()).collect::<Vec<Preference>>();
-        (of(train), of(held_out))
+        split_preference_sources(read_sources(o.config, o.run.view().dir(), o.notes)?)
     };
     let most = o.plan.context;
     let mut encode = |which: &str, all: &[Preference]| -> Result<Vec<PairExample>, TrainError> {
@@ -159,12 +156,12 @@ pub(crate) fn read_sources(
     config: &RunConfig,
     run_dir: &Path,
     notes: &mut Vec<String>,
-) -> Result<Vec<Preference>, TrainError> {
+) -> Result<Vec<PreferenceSource>, TrainError> {
     let mut all = Vec::new();
     for s in &config.stage(StageId::Reward).source {
-        let (mut unread, mut found, mut first) = (Unread::default(), 0, None);
-        let files = files(&config.root(run_dir), "reward.source", s, notes)?;
-        for (path, kind) in &files {
+        let (mut unread, mut source, mut first) = (Unread::default(), PreferenceSource::default(), None);
+        let files = files(config, &config.root(run_dir), "reward.source", s, notes)?;
+        for SourceFile { path, kind, held_out } in &files {
             let named =
                 |e: data::DataError| TrainError::Input(format!("reward.source {}: {} {e}", s.name, path.display()));
             let reading = open_limited(&RealFs, path, FILE_LIMIT, Links::Follow)
@@ -174,8 +171,8 @@ pub(crate) fn read_sources(
                 Ok(PreferenceReading { pairs: reading, .. }) => {
                     notes.extend(reading.notes(&format!("reward.source {}: {}", s.name, path.display())));
                     unread.join(reading.unread);
-                    found += reading.items.len();
-                    all.extend(reading.items);
+                    let part = if *held_out { &mut source.split } else { &mut source.pairs };
+                    part.extend(reading.items);
                 }
                 // One file that cannot be read does not end a folder.
                 Err(e) => {
@@ -186,12 +183,13 @@ pub(crate) fn read_sources(
                 }
             }
         }
-        if found == 0
+        if source.pairs.is_empty()
             && let Some(e) = first
         {
             return Err(e);
         }
         notes.extend(unread.summary().map(|fields| format!("reward.source {}: {fields}", s.name)));
+        all.push(source);
     }
     Ok(all)
 }
@@ -225,7 +223,7 @@ fn draw_own(
     let mark = o.device.mark();
     let asked = data::builtin_prompts()?;
     let mut decoder = BatchDecoder::new(o.device, model, weights, ROWS, model.max_position_embeddings)?;
-    let end = tokenizer.chat().map(|c| c.end);
+    let end = tokenizer.turn_end();
     let known = tokenizer.vocab_size().min(model.vocab_size);
     let mut questions = Vec::with_capacity(asked.len() * EACH);
     for (i, asked) in asked.iter().enumerate() {
