@@ -15,10 +15,9 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
 
 use super::{
-    export,
     state::{AppState, Phase, WallClock},
     strings::{self, Lang},
-    terminal::{self, Input, Screen, Signals},
+    terminal::{self, Input, Screen, Signals, export},
     theme::{Depth, GlyphSet, Theme},
     update::{self, Cmd, Msg, update},
     view,

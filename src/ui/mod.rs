@@ -8,7 +8,6 @@ pub mod actions;
 mod app;
 pub mod chart;
 pub mod editor;
-pub mod export;
 pub mod keys;
 pub mod paint;
 pub mod panels;
@@ -42,6 +41,7 @@ use crate::{
 pub use self::{
     app::{End, Outcome, UiOptions},
     strings::Lang,
+    terminal::export,
 };
 
 /// Capacity of the input channel.

@@ -5,7 +5,7 @@ use crate::{
     ui::{
         keys::half_width,
         state::{
-            AppState, Both, Panel, Request,
+            AppState, Both, ConfigKey, Panel, Request,
             charts::{Export, Format},
         },
         strings::{self, Lang, Tr},
@@ -260,7 +260,7 @@ pub const SPOKEN: &[Spoken] = &[
         usage: Tr("set 键 值", "set KEY VALUE"),
         title: Tr("设置 run.toml 的一个键", "set a key of run.toml"),
         enabled: commanded,
-        offers: |s| s.config.iter().map(super::super::state::config::ConfigKey::path).collect(),
+        offers: |s| s.config.iter().map(ConfigKey::path).collect(),
         run: |s, args| match args {
             [key, value @ ..] if !value.is_empty() => Ok(set(s, key, &value.join(" "), false)),
             _ => Err(spoken_usage(Tr("set 键 值", "set KEY VALUE"))),

@@ -148,6 +148,12 @@ impl Axis<'_> {
         (self.passed(step) - from) / (to - from)
     }
 
+    /// The same for many steps.
+    pub(super) fn places(&self) -> impl Fn(f64) -> f64 + '_ {
+        let (from, to) = self.range();
+        move |step| (self.passed(step) - from) / (to - from)
+    }
+
     /// The step at a relative place.
     pub fn step_at(&self, place: f64) -> f64 {
         let (from, to) = self.range();

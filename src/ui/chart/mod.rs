@@ -74,6 +74,7 @@ fn columns(curve: &Curve, axis: &Axis, wide: usize) -> Visible {
     let mut outside = [None, None];
     let dots = wide.saturating_sub(1) as f64;
     let part = curve.series.within(axis.steps.0, axis.steps.1);
+    let place = axis.places();
     for bucket in part.buckets {
         let new = Column {
             min: bucket.min,
@@ -81,7 +82,7 @@ fn columns(curve: &Curve, axis: &Axis, wide: usize) -> Visible {
             line: if bucket.count > 0 { bucket.line(curve.smoothing) } else { f64::NAN },
             broken: bucket.broken > 0,
         };
-        let middle = axis.place(part.middle(bucket)) * dots;
+        let middle = place(part.middle(bucket)) * dots;
         if !(-0.5..dots + 0.5).contains(&middle) {
             let value = (middle, new.line);
             if middle < 0.0 {
@@ -92,7 +93,7 @@ fn columns(curve: &Curve, axis: &Axis, wide: usize) -> Visible {
         }
         let (first, last) = part.span(bucket);
         let (first, last) = if part.width() > 1 && curve.band.is_some() && !curve.points {
-            (axis.place(first) * dots, axis.place(last) * dots)
+            (place(first) * dots, place(last) * dots)
         } else {
             (middle, middle)
         };
@@ -100,8 +101,8 @@ fn columns(curve: &Curve, axis: &Axis, wide: usize) -> Visible {
             continue;
         }
         let here = middle.round().clamp(-1.0, dots + 1.0);
-        let covered = first.round().clamp(0.0, dots) as usize..=last.round().clamp(0.0, dots) as usize;
-        for (x, column) in covered.clone().zip(&mut columns[covered]) {
+        let [first, last] = [first, last].map(|x| x.round().clamp(0.0, dots) as usize);
+        for (x, column) in (first..).zip(columns.get_mut(first..=last).unwrap_or_default()) {
             // The line goes through the middle of the bucket, the band is as wide as it.
             let new = if x as f64 == here { new } else { Column { line: f64::NAN, broken: false, ..new } };
             *column = Some(column.map_or(new, |old| Column {

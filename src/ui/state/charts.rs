@@ -1,8 +1,12 @@
 //! The charts of a stage: the visible part of their common abscissa, and the crosshair.
 
-use super::{AppState, Panel, Stage, log::LogLine, steps::Walk};
+use super::{
+    AppState, Panel, Stage,
+    log::LogLine,
+    steps::{Walk, Window},
+};
 use crate::ui::{
-    chart::{Abscissa, Axis, Pace},
+    chart::{Abscissa, Axis},
     series::Series,
 };
 
@@ -46,28 +50,6 @@ pub struct Export {
     pub format: Format,
     /// The file; None for a new one in the run's `exports/`.
     pub path: Option<String>,
-}
-
-/// A part of the steps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Window {
-    /// Its length in steps.
-    pub span: f64,
-    /// Its last step; None follows the newest.
-    pub end: Option<f64>,
-}
-
-/// What is visible of a stage's charts.
-#[derive(Clone, Debug, Default)]
-pub struct Charts {
-    /// The visible part; without one all steps are visible.
-    pub window: Option<Window>,
-    /// Whether the planned steps are visible too, however few are done.
-    pub planned: bool,
-    /// The step of the crosshair.
-    pub cursor: Option<usize>,
-    /// Tokens and time at each step.
-    pub pace: Pace,
 }
 
 impl Stage {

@@ -38,6 +38,7 @@ pub use self::{
     mode::Mode,
     panel::{Panel, View},
     stage::{Change, Checkpoint, Phase, Probe, ProbeEntry, Run, Said, Source, Stage, Stages, Task},
+    steps::{Charts, Window},
     tree::Tree,
     vote::Voting,
 };

@@ -5,9 +5,9 @@ use std::{ops::Range, time::Duration};
 
 use super::{
     batch::{Batch, Spot},
-    charts::Charts,
     feedback::Feedback,
     panel::View,
+    steps::Charts,
     vote::differences,
 };
 use crate::base::{StageId, StageKind};

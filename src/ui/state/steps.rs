@@ -1,4 +1,6 @@
-//! Movements in a panel, list or text.
+//! Movements in a panel, list or text, and what they have made visible of a stage's charts.
+
+use crate::ui::chart::Pace;
 
 /// Rows per page.
 const PAGE: usize = 10;
@@ -29,4 +31,26 @@ impl Walk {
         }
         .min(most)
     }
+}
+
+/// A part of the steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Its length in steps.
+    pub span: f64,
+    /// Its last step; None follows the newest.
+    pub end: Option<f64>,
+}
+
+/// What is visible of a stage's charts.
+#[derive(Clone, Debug, Default)]
+pub struct Charts {
+    /// The visible part; without one all steps are visible.
+    pub window: Option<Window>,
+    /// Whether the planned steps are visible too, however few are done.
+    pub planned: bool,
+    /// The step of the crosshair.
+    pub cursor: Option<usize>,
+    /// Tokens and time at each step.
+    pub pace: Pace,
 }

@@ -1,5 +1,6 @@
 //! Setting up and restoring the terminal.
 
+pub mod export;
 #[cfg(unix)]
 mod fatal;
 mod input;

@@ -9,15 +9,15 @@ use ratatui::{
 };
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{
+use crate::ui::{
+    chart::Abscissa,
     series::SMOOTHINGS,
     state::{
-        AppState, Stage,
+        AppState, Panel, Stage,
         charts::{Export, Format},
     },
     view,
 };
-use crate::ui::{chart::Abscissa, state::Panel};
 
 /// Cells of a picture, in pixels, and its margin.
 const CELL: (f64, f64) = (8.43, 16.3);
