@@ -114,7 +114,7 @@ fn what_is_added_to_the_files_follows() {
     let dir = scratch();
     let run = pretrained(dir.path());
     let session = Session::replay(film(&run), None).unwrap();
-    let next = || session.events.recv_timeout(Duration::from_secs(60)).expect("an event");
+    let next = || session.events.recv_timeout(Duration::from_mins(1)).expect("an event");
     assert!(matches!(next(), Event::Started(info) if info.resumed_at == 12 && info.read_only));
     let Event::Past(past) = next() else { panic!("the past") };
     assert_eq!(past.stages[0].steps.len(), 12);
@@ -137,7 +137,7 @@ fn what_is_added_to_the_files_follows() {
     }
     session.commands.send(Command::ShowRuns).unwrap();
     loop {
-        if let Event::Runs(runs) = next() {
+        if let Event::Runs { runs, .. } = next() {
             assert_eq!(runs.len(), 1);
             break;
         }

@@ -69,7 +69,7 @@ pub fn long(lang: Lang, steps: usize) -> AppState {
         let reports = (from..=(from + 9_999).min(steps)).map(super::step).collect();
         update(&mut state, Msg::Event(Event::Steps(reports)));
     }
-    update(&mut state, Msg::Tick(Duration::from_secs(60)));
+    update(&mut state, Msg::Tick(Duration::from_mins(1)));
     state
 }
 
