@@ -242,7 +242,7 @@ fn twenty_votes_at_a_real_size() {
                 first.unwrap_or_default().0,
                 last.unwrap_or_default().1,
                 refits.iter().map(|r| r.predicted).collect::<Vec<_>>(),
-                taught.map(|t| t.collect::<Vec<_>>()),
+                taught.map(Iterator::collect::<Vec<_>>),
             );
             row.push((was, is, last.unwrap_or_default().1));
         }

@@ -145,8 +145,11 @@ fn bad_value(error: &clap::Error) -> Option<String> {
 fn sentence(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    // The usage is what --help prints. A value may have any lines, so only the last such line ends the message.
-    let told = text.rfind("\n\nUsage: ").or_else(|| text.rfind("\n\nFor more information")).unwrap_or(text.len());
+    // The usage is what --help prints. A value may have any lines, so only the last such line ends the message, and an
+    // error about a value has no usage.
+    let text = &text[..text.rfind("\n\nFor more information").unwrap_or(text.len())];
+    let about_a_value = matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
+    let told = text.rfind("\n\nUsage: ").filter(|_| !about_a_value).unwrap_or(text.len());
     let usage = text[told..].trim_start().strip_prefix("Usage: ").unwrap_or_default();
     let verb = usage.split_whitespace().take_while(|word| !word.starts_with(['-', '[', '<'])).collect::<Vec<_>>();
     let mut said = String::new();

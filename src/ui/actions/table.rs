@@ -183,11 +183,11 @@ actions! {
         keys: &[(&[Vote], &[c('B'), Key::alt(Code::Right)])], palette: false, enabled: AppState::has_pair,
         why: why::no_pair, perform: |s| vote::vote(s, Choice::MuchB), }
     OlderVote, "选更早的一票来撤销", "select an older vote to undo", {
-        keys: &[(&[Vote], &[c('[')])], palette: false,
+        keys: &[(&[Vote], &[c('[')])],
         enabled: |s| s.takes_votes() && s.voting.has_votes(), why: why::no_votes,
         perform: quietly!(s, s.voting.choose(-1)), }
     NewerVote, "选更新的一票来撤销", "select a newer vote to undo", {
-        keys: &[(&[Vote], &[c(']')])], palette: false,
+        keys: &[(&[Vote], &[c(']')])],
         enabled: |s| s.takes_votes() && s.voting.has_votes(), why: why::no_votes,
         perform: quietly!(s, s.voting.choose(1)), }
     Refit, "立即用投票重训奖励模型", "refit the reward model to the votes now", {
