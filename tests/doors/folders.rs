@@ -156,7 +156,7 @@ fn what_cannot_be_replaced_as_a_whole_is_refused_and_unchanged() {
     };
     refused(&out, ".", &["you are in this folder"]);
     refused(&out.join("sub"), "..", &["you are in this folder"]);
-    symlink("README.md", out.join("sub/link")).unwrap();
+    symlink("../README.md", out.join("sub/link")).unwrap();
     refused(dir.path(), "out", &["sub/link", "a link cannot stay"]);
     fs::remove_file(out.join("sub/link")).unwrap();
     fs::write(out.join("run.toml"), "").unwrap();
