@@ -200,15 +200,15 @@ fn too_few_own_answers_leave_all_built_in_pairs() {
     stage(&run, "reward", &REWARD, &[]).refused(2, &[&text(&path), "line 2", "remove it"]);
 }
 
-/// Both start only from the run's own fine-tuned model.
+/// Weights from outside begin a stage that has no checkpoint; a policy needs a reward model too.
 #[test]
-fn from_is_no_start_of_feedback() {
+fn from_needs_a_fresh_stage_and_a_policy_a_reward_model() {
     let dir = scratch();
     let run = rewarded(dir.path(), "run");
     let from = text(&stage_checkpoint(&run, "sft", 40));
-    for name in ["reward", "ppo", "dpo", "grpo"] {
-        let words = [name, "--from", "--stage sft"];
-        stage(&run, name, &[], &["--from", &from]).refused(2, &words);
+    stage(&run, "reward", &[], &["--from", &from]).refused(2, &["reward-00000006", "--from", "has no effect"]);
+    for name in ["ppo", "grpo"] {
+        let words = [name, "needs a checkpoint of reward too", "--from"];
         stage(&dir.path().join("new"), name, &[], &["--from", &from]).refused(2, &words);
     }
     assert!(!dir.path().join("new").exists());

@@ -61,7 +61,7 @@ fn hostile_headers_are_refused_with_a_message() {
     }
     refused(&8u64.to_le_bytes(), "cut short");
     // Giant headers.
-    for len in [u64::MAX, 1 << 63, 100_000_000, (16 << 20) + 1] {
+    for len in [u64::MAX, 1 << 63, 100_000_001] {
         refused(&[&len.to_le_bytes()[..], b"{}"].concat(), "more than the allowed");
     }
     refused(&[&(16u64 << 20).to_le_bytes()[..], b"{}"].concat(), "cut short");

@@ -570,7 +570,7 @@ fn line_of_stages(folder: &std::path::Path) -> Vec<String> {
         "model.vocab_size=1500 model.max_position_embeddings=128 guard.enabled=false",
         "pretrain.steps=4 pretrain.batch_size=2 pretrain.context=32 pretrain.eval_steps=0 pretrain.probe_steps=0",
         "sft.steps=150 sft.batch_size=4 sft.learning_rate=1e-2 sft.warmup_steps=2 sft.eval_steps=0 sft.probe_steps=0",
-        "reward.steps=30 reward.batch_size=16 reward.learning_rate=2e-3 reward.eval_steps=0",
+        "reward.steps=30 reward.batch_size=16 reward.learning_rate=2e-3 reward.eval_steps=0 reward.vote_fit=\"network\"",
         "ppo.steps=100000 ppo.rollouts=8 ppo.response_length=24 ppo.num_ppo_epochs=1 ppo.num_mini_batches=1",
         "ppo.value_warmup_steps=1 ppo.learning_rate=1e-4 ppo.eval_steps=0 ppo.save_steps=0",
     ];
