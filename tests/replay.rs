@@ -145,6 +145,29 @@ fn what_is_added_to_the_files_follows() {
     assert_eq!(metrics(&run).len(), 15);
 }
 
+/// A run that goes back to an earlier checkpoint cuts its log: what was shown is not shown again.
+#[test]
+fn a_log_that_is_cut_follows_from_the_cut() {
+    let dir = scratch();
+    let run = pretrained(dir.path());
+    let session = Session::replay(film(&run), None).unwrap();
+    let next = || session.events.recv_timeout(Duration::from_mins(1)).expect("an event");
+    assert!(matches!(next(), Event::Started(_)));
+    assert!(matches!(next(), Event::Past(_)));
+    for step in [8, 12] {
+        fs::remove_dir_all(common::checkpoint(&run, step)).unwrap();
+    }
+    train(&run, &SETS, &["--steps", "6"]).good();
+    let (mut seen, mut launches) = (Vec::new(), Vec::new());
+    while seen.last() != Some(&6) {
+        match next() {
+            Event::Started(info) => launches.push(info.resumed_at),
+            event => seen.extend(steps(&[event])),
+        }
+    }
+    assert_eq!((launches, seen), (vec![4], vec![5, 6]));
+}
+
 /// On a terminal: the film goes back through the probes, and `q` closes without a question.
 #[test]
 fn the_film_is_moved_by_keys() {

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{Outbox, QUIET};
 use crate::{
-    protocol::{Command, Event, Past, RunInfo},
+    protocol::{Command, Event},
     train::{Emit, Film, Frame, TrainError},
 };
 
@@ -23,8 +23,6 @@ const READ_ONLY: &str = "this is a replay of the run's files: nothing is trained
 pub(super) struct Player {
     film: Film,
     speed: Option<f64>,
-    /// What is shown at once, without a speed.
-    whole: Option<(RunInfo, Past)>,
     /// An event that was read and not shown, and whether its time has come.
     ahead: Option<(Frame, bool)>,
     /// Seconds that were too short to wait for.
@@ -37,36 +35,54 @@ pub(super) struct Player {
 }
 
 impl Player {
-    pub(super) fn new(mut film: Film, speed: Option<f64>) -> Result<Player, TrainError> {
-        let (mut whole, mut ahead) = (None, None);
-        match speed {
-            None => whole = Some(film.to_end()?),
-            Some(_) => {
-                // A screen begins with a launch.
-                while !matches!(&ahead, Some((Frame { event: Event::Started(_), .. }, _))) {
-                    ahead = Some((film.next_frame()?.ok_or_else(|| film.unstarted())?, true));
-                }
-            }
-        }
-        Ok(Player { film, speed, whole, ahead, owed: 0.0, step: 0, paused: false, at_end: false })
+    /// Only looks for a launch, so that a long run does not delay the screen.
+    pub(super) fn new(film: Film, speed: Option<f64>) -> Result<Player, TrainError> {
+        film.check()?;
+        Ok(Player { film, speed, ahead: None, owed: 0.0, step: 0, paused: false, at_end: false })
     }
 
-    /// Plays until the screen stops it.
-    pub(super) fn play(mut self, orders: &Receiver<Command>, outbox: &mut Outbox) {
-        if let Some((info, past)) = self.whole.take() {
+    /// What the screen begins with: a launch, and without a speed everything there is.
+    fn begin(&mut self, outbox: &mut Outbox) -> Result<(), TrainError> {
+        if self.speed.is_none() {
+            let (info, past) = self.film.to_end()?;
             self.step = info.resumed_at;
             outbox.emit(Event::Started(Box::new(info)));
             outbox.emit(Event::Past(Box::new(past)));
             self.at_end = true;
+            return Ok(());
+        }
+        loop {
+            match self.film.next_frame()? {
+                Some(frame) if matches!(frame.event, Event::Started(_)) => {
+                    self.ahead = Some((frame, true));
+                    return Ok(());
+                }
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Plays until the screen stops it.
+    pub(super) fn play(mut self, orders: &Receiver<Command>, outbox: &mut Outbox) {
+        if let Err(e) = self.begin(outbox) {
+            outbox.emit(Event::Finished { step: 0, reason: format!("failed: {e}"), failed: true, seconds: 0.0 });
+            return;
         }
         let mut now = None;
+        // A file that stays unreadable is one message.
+        let mut failed = String::new();
         let mut due = Instant::now();
         loop {
             if !self.paused && Instant::now() >= due {
                 match self.forward(&mut now, outbox) {
                     Ok(wait) => due = Instant::now() + wait,
                     Err(e) => {
-                        outbox.emit(Event::Refused { text: e.to_string() });
+                        let text = e.to_string();
+                        if text != failed {
+                            failed.clone_from(&text);
+                            outbox.emit(Event::Refused { text });
+                        }
                         due = Instant::now() + AGAIN;
                     }
                 }
@@ -134,6 +150,7 @@ impl Player {
             Event::Paused { .. } | Event::Resumed { .. } => return,
             Event::SaveFailed { step, error } | Event::StoreFailed { step, error } => Event::Note { step, text: error },
             Event::Guarded { step, reason, .. } => Event::Note { step, text: reason },
+            Event::Refused { text } => Event::Note { step: self.step, text },
             // The session ends with the screen only.
             Event::Finished { step, seconds, .. } => {
                 Event::Finished { step, reason: "switched".to_owned(), failed: false, seconds }

@@ -56,20 +56,31 @@ struct Reel<T> {
     path: PathBuf,
     next: u64,
     ahead: VecDeque<Read<T>>,
+    /// The time of the newest line that was read.
+    newest: f64,
+    /// Whether the log was cut since.
+    cut: bool,
 }
 
 impl<T: for<'de> Deserialize<'de>> Reel<T> {
     fn new(path: PathBuf) -> Reel<T> {
-        Reel { path, next: 0, ahead: VecDeque::new() }
+        Reel { path, next: 0, ahead: VecDeque::new(), newest: f64::NEG_INFINITY, cut: false }
     }
 
-    /// Reads on if nothing is ahead.
+    /// Reads on if nothing is ahead. A resume cuts the log: of the shorter one only what is newer follows.
     fn fill(&mut self, disk: &dyn Fs) -> Result<(), TrainError> {
         while self.ahead.is_empty() {
             let tail = read_portion(disk, &self.path, self.next, PORTION)?;
             let step = |record: &Value| record.get("step").and_then(Value::as_u64);
-            self.ahead
-                .extend(tail.records.iter().filter_map(|r| Line::read(r).map(|line| Read { line, step: step(r) })));
+            self.cut |= tail.restarted;
+            for record in &tail.records {
+                let Some(line) = Line::read(record) else { continue };
+                let known = self.cut && line.time.is_none_or(|time| time <= self.newest);
+                self.newest = line.time.unwrap_or(self.newest).max(self.newest);
+                if !known {
+                    self.ahead.push_back(Read { line, step: step(record) });
+                }
+            }
             let stuck = tail.next == self.next;
             self.next = tail.next;
             if stuck {
@@ -103,6 +114,23 @@ impl Film {
         &self.view
     }
 
+    /// Whether the run was ever trained, which every other reading needs.
+    ///
+    /// # Errors
+    /// If it was not, or a file cannot be read.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let mut events: Reel<Event> = Reel::new(self.view.events_path());
+        loop {
+            events.fill(&**self.view.disk())?;
+            if events.ahead.is_empty() {
+                return Err(self.unstarted());
+            }
+            if events.ahead.drain(..).any(|read| matches!(read.line.record, Event::Started(_))) {
+                return Ok(());
+            }
+        }
+    }
+
     /// Passes over what is there; returns the newest launch up to its newest step, and everything before.
     ///
     /// # Errors
@@ -130,7 +158,7 @@ impl Film {
     }
 
     /// The error of a run without a launch.
-    pub(crate) fn unstarted(&self) -> TrainError {
+    fn unstarted(&self) -> TrainError {
         TrainError::Input(format!(
             "{} was never trained: its events.jsonl names no launch; train it first, or name another run",
             self.view.dir().display()

@@ -231,7 +231,7 @@ impl AppState {
 
     /// Shows or hides the crosshair.
     pub fn crosshair(&mut self) {
-        self.log_chosen = None;
+        (self.film, self.log_chosen) = (None, None);
         let stage = self.stages.shown_mut();
         let (from, to) = stage.visible();
         let newest = (stage.steps_done() as f64).clamp(from, to) as usize;

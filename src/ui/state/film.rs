@@ -70,8 +70,9 @@ impl AppState {
 
     /// Moves a film that is open; false if there is none.
     pub(crate) fn wind(&mut self, to: Walk) -> bool {
-        let Some(film) = &mut self.film else { return false };
-        film.running = false;
+        if self.film.is_none() {
+            return false;
+        }
         let steps = self.shown().probed();
         let at = self.shown().charts.cursor.unwrap_or(0);
         let next = match to {
@@ -81,6 +82,7 @@ impl AppState {
             Walk::Last => steps.last(),
             _ => return false,
         };
+        self.film = self.film.map(|film| Film { running: false, ..film });
         if let Some(next) = next {
             self.show_step(*next);
         }

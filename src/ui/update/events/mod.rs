@@ -195,6 +195,13 @@ fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
 /// A refusal answers the oldest pending request.
 fn on_refused(state: &mut AppState, text: &str) {
     state.opening = None;
+    if state.is_read_only() {
+        // At the end of a replay no key pauses or resumes.
+        let live = state.stages.live_mut();
+        if matches!(live.phase, Phase::Pausing | Phase::Resuming) {
+            live.phase = Phase::Paused;
+        }
+    }
     match state.requests.pop_front() {
         // Shown in place of the pair.
         Some(Request::Offer) if state.voting.open => {

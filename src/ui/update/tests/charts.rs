@@ -151,3 +151,53 @@ fn the_abscissa_goes_round() {
         assert!(state.notice.take().is_some(), "{key} says why");
     }
 }
+
+/// The film runs through the probes' completions with the crosshair, is moved by keys, and closes.
+#[test]
+fn the_film_runs_and_is_moved_by_keys() {
+    let mut state = trained(400);
+    press(&mut state, &[c('R')]);
+    assert_eq!(state.film, None, "without completions there is none");
+    for at in [0, 100, 200, 400] {
+        let probe = Event::Probe {
+            step: at,
+            task: None,
+            prompt: "春眠不觉晓，".to_owned(),
+            text: "处".to_owned(),
+            expected: "处处闻啼鸟".to_owned(),
+            matched: 1,
+            length: 5,
+            recall: true,
+        };
+        event(&mut state, probe);
+    }
+    let at = |state: &AppState| {
+        let stage = state.shown();
+        let shown = stage.completion(&stage.probes[0]).map(|entry| entry.step);
+        (stage.charts.cursor, shown, state.film_runs())
+    };
+    assert_eq!(at(&state), (None, Some(400), false));
+    let tick = |state: &mut AppState, ms: u64| update(state, Msg::Tick(Duration::from_millis(ms)));
+    tick(&mut state, 1000);
+    press(&mut state, &[c('R')]);
+    assert_eq!(at(&state), (Some(0), Some(0), true));
+    tick(&mut state, 1100);
+    assert_eq!(at(&state), (Some(0), Some(0), true), "a completion can be read");
+    tick(&mut state, 1400);
+    assert_eq!(at(&state), (Some(100), Some(100), true));
+    press(&mut state, &[Key::plain(Code::Down)]);
+    assert!(state.film_runs(), "other keys do not stop it");
+    press(&mut state, &[RIGHT]);
+    assert_eq!(at(&state), (Some(200), Some(200), false));
+    press(&mut state, &[c('R')]);
+    tick(&mut state, 1800);
+    tick(&mut state, 2200);
+    assert_eq!(at(&state), (Some(400), Some(400), false), "it stops at the end");
+    press(&mut state, &[c('R')]);
+    assert_eq!(at(&state), (Some(0), Some(0), true), "and starts again");
+    press(&mut state, &[Key::plain(Code::Esc)]);
+    assert_eq!(at(&state), (None, Some(400), false));
+    // The crosshair's own key ends the film, too.
+    press(&mut state, &[c('R'), c('c')]);
+    assert_eq!(state.film, None);
+}
