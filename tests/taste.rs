@@ -13,11 +13,10 @@ use std::{
 
 use common::{
     checkpoints,
+    feedback::{copied, stage},
     launch::{self, setup},
     no_leftovers, objects, scratch,
-    voter::{
-        OFFER, Person, QUIT, REWARD, bases, copied, liked, longer, newest, played, recommends, scores, stage, vote,
-    },
+    voter::{OFFER, Person, QUIT, REWARD, bases, liked, longer, newest, played, recommends, scores, vote},
 };
 use danlu::protocol::{Choice, Command, Event, Offer, Refit};
 use serde_json::{Value, json};

@@ -12,12 +12,14 @@ use std::{
 };
 
 use common::{
-    checkpoints, json_file,
+    checkpoints,
+    feedback::{args, copied, stage},
+    json_file,
     launch::is_step,
     no_leftovers, objects, scratch, snapshot, stage_checkpoint, text,
     voter::{
-        MODEL, OFFER, Person, QUIT, REWARD, Telling, args, back_to, bases, copied, lines, longer, newest, played,
-        recommends, same, scores, stage, vote,
+        MODEL, OFFER, Person, QUIT, REWARD, Telling, back_to, bases, lines, longer, newest, played, recommends, same,
+        scores, vote,
     },
 };
 use danlu::{

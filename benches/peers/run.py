@@ -2,10 +2,12 @@
 
     python3 benches/peers/run.py [--danlu target/release/danlu] [--rounds 3] [--shapes 1m,12m,124m]
                                  [--modes fp32,bf16,bf16-compile] [--precisions f32,f16] [--check] [--out FILE]
+                                 [--burn PATH [--burn-modes f32,f16]]
 
 Every round runs each program once on each shape, so that a card that grows warm or is shared is the
-same for all. `--check` first runs `danlu check` in every precision and stops where it fails; a run whose
-loss is not a number counts as failed. A program that fails is named in the table with its last line.
+same for all. `--burn` names the program of benches/peers/burn (`cargo build --release` there).
+`--check` first runs `danlu check` in every precision and stops where it fails; a run whose loss is not
+a number counts as failed. A program that fails is named in the table with its last line.
 """
 
 import argparse
@@ -31,6 +33,8 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shapes", default="1m,12m,124m")
     parser.add_argument("--modes", default="fp32,bf16,bf16-compile", help="of torch_step.py; empty for none")
+    parser.add_argument("--burn", help="the program built in benches/peers/burn")
+    parser.add_argument("--burn-modes", default="f32,f16")
     parser.add_argument("--precisions", default="f32,f16", help="of danlu")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--timeout", type=int, default=300, help="seconds for one program")
@@ -52,8 +56,7 @@ def last_object(command, timeout):
     if done.returncode != 0 or not lines:
         return None, (done.stderr.strip().splitlines() or ["no output"])[-1]
     result = json.loads(lines[-1])
-    loss = result.get("loss")
-    if loss is not None and loss != loss:
+    if "loss" in result and (result["loss"] is None or result["loss"] != result["loss"]):
         return None, "the loss is not a number"
     return result, ""
 
@@ -68,6 +71,8 @@ def main():
     programs = {f"danlu {p}": [*danlu, "--precision", p, "bench", "--json"] for p in split(args.precisions)}
     for mode in split(args.modes):
         programs[f"torch {mode}"] = [sys.executable, str(HERE / "torch_step.py"), "--mode", mode]
+    for mode in split(args.burn_modes) if args.burn else []:
+        programs[f"burn {mode}"] = [args.burn, "--mode", mode]
     found, failed = {}, {}
     for round_ in range(args.rounds):
         for shape in split(args.shapes):

@@ -77,22 +77,20 @@ pub fn given() -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// Conversations with a few fixed answers, one of which is right for Hangzhou.
-pub fn canned(dir: &Path) -> String {
-    let answers = ["杭州有西湖、断桥和灵隐寺，都很好玩。", "不知道。"];
-    let prompts = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl"));
+/// Conversations in which the questions of the pairs get the given answers in turn.
+pub fn canned(dir: &Path, answers: &[&str]) -> String {
     let line = |(i, line): (usize, &str)| {
         let prompt = serde_json::from_str::<Value>(line).unwrap()["prompt"].clone();
-        json!({"task": "canned", "prompt": prompt, "completion": answers[i % 2]}).to_string() + "\n"
+        json!({"task": "canned", "prompt": prompt, "completion": answers[i % answers.len()]}).to_string() + "\n"
     };
     let path = dir.join("canned.jsonl");
-    fs::write(&path, prompts.unwrap().lines().enumerate().map(line).collect::<String>()).unwrap();
+    fs::write(&path, given().lines().enumerate().map(line).collect::<String>()).unwrap();
     format!("sft.source=[{{name=\"canned\",path={:?}}}]", text(&path))
 }
 
 /// Runs that all tests copy: a fine-tuned one, and one with a reward model.
 pub struct Bases {
-    _dir: tempfile::TempDir,
+    pub _dir: tempfile::TempDir,
     pub pretrained: PathBuf,
     pub tuned: PathBuf,
     pub rewarded: PathBuf,
@@ -104,7 +102,7 @@ pub fn bases() -> &'static Bases {
         let dir = scratch();
         let [pretrained, tuned, rewarded] = ["pretrained", "tuned", "rewarded"].map(|name| dir.path().join(name));
         let quiet = ["eval_steps=0", "probe_steps=0", "warmup_steps=2"];
-        let talk = canned(dir.path());
+        let talk = canned(dir.path(), &["杭州有西湖、断桥和灵隐寺，都很好玩。", "不知道。"]);
         let first = [&MODEL[..], &quiet, &["steps=4", "batch_size=2", "context=32", &talk]].concat();
         stage(&pretrained, "pretrain", &first, &["--size", "1m"]).good();
         copy_all(&pretrained, &tuned);

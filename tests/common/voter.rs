@@ -1,10 +1,6 @@
 //! Shared by the tests of votes: small runs with a reward model, a scripted voter, and the scores of a checkpoint.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-};
+use std::{fs, path::Path, sync::OnceLock};
 
 use danlu::{
     compute::Device,
@@ -14,10 +10,12 @@ use danlu::{
     store::{Links, RealFs, read_model},
     train::{Setup, Summary, Taste, model_folder},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    Done, checkpoints, copy_all, danlu, json_file,
+    checkpoints, copy_all,
+    feedback::{Bases, canned, given, stage},
+    json_file,
     launch::{self, setup},
     no_leftovers, objects, scratch, snapshot, stage_checkpoint, text,
 };
@@ -41,49 +39,13 @@ pub const REWARD: [&str; 6] = [
     "reward.learning_rate=2e-3",
 ];
 
-pub fn args(run: &Path, stage: &str, sets: &[&str], more: &[&str]) -> Vec<String> {
-    let mut args: Vec<String> = ["train", "--json", "--stage", stage, "--run"].map(str::to_owned).into();
-    args.push(text(run));
-    for set in sets {
-        args.extend(["--set".to_owned(), (*set).to_owned()]);
-    }
-    args.extend(more.iter().map(|s| (*s).to_owned()));
-    args
-}
-
-pub fn stage(run: &Path, stage: &str, sets: &[&str], more: &[&str]) -> Done {
-    danlu(args(run, stage, sets, more))
-}
-
-pub fn pairs_file() -> String {
-    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl")).unwrap()
-}
-
-/// Conversations in which a question has one of four answers: short or long, with a character or without.
-pub fn canned(dir: &Path) -> String {
-    let answers = [
-        "杭州有西湖、断桥和灵隐寺，都很好玩。",
-        "我推荐西湖。",
-        "去杭州可以看西湖、断桥和灵隐寺。",
-        "我推荐西湖、断桥、长城和灵隐寺，都很好玩，都很好看。",
-    ];
-    let pairs = pairs_file();
-    let line = |(i, line): (usize, &str)| {
-        let prompt = serde_json::from_str::<Value>(line).unwrap()["prompt"].clone();
-        json!({"task": "canned", "prompt": prompt, "completion": answers[i % 4]}).to_string() + "\n"
-    };
-    let path = dir.join("canned.jsonl");
-    fs::write(&path, pairs.lines().enumerate().map(line).collect::<String>()).unwrap();
-    format!("sft.source=[{{name=\"canned\",path={:?}}}]", text(&path))
-}
-
-/// Runs that all tests copy: a fine-tuned one, and one with a reward model.
-pub struct Bases {
-    _dir: tempfile::TempDir,
-    pub pretrained: PathBuf,
-    pub tuned: PathBuf,
-    pub rewarded: PathBuf,
-}
+/// Answers to the pairs' questions: short or long, with a character or without.
+const ANSWERS: [&str; 4] = [
+    "杭州有西湖、断桥和灵隐寺，都很好玩。",
+    "我推荐西湖。",
+    "去杭州可以看西湖、断桥和灵隐寺。",
+    "我推荐西湖、断桥、长城和灵隐寺，都很好玩，都很好看。",
+];
 
 pub fn bases() -> &'static Bases {
     static BASES: OnceLock<Bases> = OnceLock::new();
@@ -91,23 +53,17 @@ pub fn bases() -> &'static Bases {
         let dir = scratch();
         let [pretrained, tuned, rewarded] = ["pretrained", "tuned", "rewarded"].map(|name| dir.path().join(name));
         let quiet = ["eval_steps=0", "probe_steps=0", "warmup_steps=2"];
-        let talk = canned(dir.path());
+        let talk = canned(dir.path(), &ANSWERS);
         let first = [&MODEL[..], &quiet, &["steps=4", "batch_size=2", "context=32", &talk]].concat();
         stage(&pretrained, "pretrain", &first, &["--size", "1m"]).good();
         copy_all(&pretrained, &tuned);
         let second = [&quiet[..], &["steps=150", "batch_size=4", "learning_rate=1e-2", "save_steps=50"]].concat();
         stage(&tuned, "sft", &second, &[]).good();
-        fs::write(tuned.join("data/reward-own.jsonl"), pairs_file()).unwrap();
+        fs::write(tuned.join("data/reward-own.jsonl"), given()).unwrap();
         copy_all(&tuned, &rewarded);
         stage(&rewarded, "reward", &REWARD, &[]).good();
         Bases { _dir: dir, pretrained, tuned, rewarded }
     })
-}
-
-pub fn copied(base: &Path, dir: &Path, name: &str) -> PathBuf {
-    let run = dir.join(name);
-    copy_all(base, &run);
-    run
 }
 
 /// Trains as with a screen.

@@ -241,7 +241,8 @@ actions! {
     Pause, "暂停或继续训练", "pause or resume training", {
         keys: &[(LOOKING, &[c(' '), ctrl('g')])],
         hint: |s| {
-            let over = s.live().is_complete() && s.live().is_paused();
+            // A replay that shows everything at once has nothing to resume.
+            let over = s.live().is_paused() && (s.live().is_complete() || s.is_read_only());
             let words = if s.live().is_paused() { Tr("继续", "resume") } else { Tr("暂停", "pause") };
             (!over).then_some(words)
         },
