@@ -20,7 +20,7 @@ use common::{
 };
 use danlu::{
     base::StageId,
-    protocol::{Cause, Command, Edit, Event, Origin, Past, Setting},
+    protocol::{Cause, Command, Edit, Event, Find, Origin, Past, Setting},
     train::{Setup, Summary},
 };
 use serde_json::Value;
@@ -363,7 +363,7 @@ fn unreadable_marks_are_reported_and_training_continues() {
     let done = played(&run, "pretrain", &SETS, |event| match event {
         _ if is_step(event, 5) => vec![
             Command::ShowRoom,
-            Command::ShowDocument { source: "one".into(), index: 1 },
+            Command::ShowDocument { source: "one".into(), index: 1, find: None },
             Command::Mark { text: "春".into(), keep: Some(true) },
         ],
         Event::Refused { .. } => {
@@ -377,6 +377,46 @@ fn unreadable_marks_are_reported_and_training_continues() {
         _ => Vec::new(),
     });
     assert_eq!((refused, shown, done.step), (2, 2, 12));
+}
+
+/// From one document to the next that has a text, in either direction and around the end.
+#[test]
+fn documents_with_a_text_are_found() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let show = |index: usize, find: Option<(&str, bool)>| Command::ShowDocument {
+        source: "one".into(),
+        index,
+        find: find.map(|(text, back)| Find { text: text.to_owned(), back }),
+    };
+    let (mut text, mut found, mut refused) = (String::new(), Vec::new(), String::new());
+    played(&run, "pretrain", &SETS, |event| match event {
+        _ if is_step(event, 5) => vec![show(7, None)],
+        Event::Document(view) if text.is_empty() => {
+            text = view.text.clone();
+            // It is the only one with its whole text.
+            let all = text.trim().to_uppercase();
+            let from = |index, back| show(index, Some((&*all, back)));
+            vec![
+                from(0, false),
+                from(0, true),
+                from(8, false),
+                from(7, true),
+                show(0, Some(("not in any poem", false))),
+            ]
+        }
+        Event::Document(view) => {
+            found.push(view.index);
+            Vec::new()
+        }
+        Event::Refused { text } => {
+            refused.clone_from(text);
+            Vec::new()
+        }
+        _ => Vec::new(),
+    });
+    assert_eq!(found, [7; 4]);
+    assert_eq!(refused, "`not in any poem` is in no document of one");
 }
 
 #[test]

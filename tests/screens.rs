@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use danlu::{
     protocol::{
-        ActionView, BatchView, Command, Event, Offer, PolicyReport, RolloutView, Setting, TaskReport, TokenView,
+        ActionView, BatchView, Command, Event, LineChance, Offer, PolicyReport, RolloutView, Setting, TaskReport,
+        TokenView,
     },
     ui::{
         keys::{Code, Key},
@@ -203,7 +204,7 @@ fn hear(state: &mut AppState, data: &mut fake::data::Data, cmds: Vec<Cmd>) {
         let told = match cmd {
             Cmd::Send(Command::ShowRoom) => vec![data.view()],
             Cmd::Send(Command::ShowNextBatch) => vec![data.next_batch(at)],
-            Cmd::Send(Command::ShowDocument { source, index }) => vec![data.document(&source, index, at)],
+            Cmd::Send(Command::ShowDocument { source, index, .. }) => vec![data.document(&source, index, at)],
             Cmd::Send(Command::ShowDropped { source, rule, from, count }) => {
                 vec![data.dropped(source, rule, from, count)]
             }
@@ -540,6 +541,7 @@ fn hostile_text_is_shown_not_obeyed() {
         matched: 3,
         length: 9,
         recall: true,
+        lines: vec![LineChance { text: text(), probability: f64::NAN }],
     });
     let token = TokenView { text: text(), trained: true, loss: Some(f32::NAN), first: true };
     let drawn = vec![(text(), vec![token; 9])];

@@ -106,3 +106,135 @@ fn two_signals_within_a_second_save_once_and_give_the_terminal_back() {
     pty.gives_back(0);
     assert_eq!(common::checkpoints(&run).len(), 1);
 }
+
+/// The checkpoints of the run, by name.
+fn saved(run: &Path) -> Vec<String> {
+    let mut names = common::checkpoints(run);
+    names.sort();
+    names
+}
+
+/// SIGHUP, or a terminal that closes, ends the screen and not the training: it goes to the stage's end and saves there.
+#[test]
+fn a_terminal_that_hangs_up_leaves_the_training_to_its_end() {
+    for closed in [false, true] {
+        let dir = common::scratch();
+        let run = dir.path().join("run");
+        let mut pty = workbench(&run, &["steps=600", "save_steps=0"], None);
+        pty.wait_for("训练中");
+        if !closed {
+            pty.signal(Signal::HUP);
+            // A closing session sends it twice.
+            pty.signal(Signal::HUP);
+        }
+        let Pty { mut child, keys, bytes, master, .. } = pty;
+        let open = (keys, bytes, master);
+        let open = (!closed).then_some(open);
+        let status = child.wait().unwrap();
+        drop(open);
+        assert!(status.success(), "{closed}: {status:?}");
+        assert_eq!(saved(&run), ["pretrain-00000600"], "{closed}");
+    }
+}
+
+/// Without a screen SIGTERM saves and ends as ever; a stage that waits for its user is saved at once.
+#[test]
+fn without_a_screen_a_signal_still_saves_and_ends() {
+    let dir = common::scratch();
+    let run = dir.path().join("term");
+    let mut pty = workbench(&run, LONG, None);
+    pty.wait_for("训练中");
+    pty.signal(Signal::HUP);
+    pty.until("the shell's screen", |pty| !pty.screen.screen().alternate_screen());
+    pty.is_given_back();
+    thread::sleep(Duration::from_millis(300));
+    assert!(pty.child.try_wait().unwrap().is_none(), "it trains on");
+    pty.signal(Signal::TERM);
+    assert!(pty.child.wait().unwrap().success());
+    assert_eq!(saved(&run).len(), 1);
+
+    let run = dir.path().join("paused");
+    let mut pty = workbench(&run, LONG, None);
+    pty.wait_for("训练中");
+    pty.send(b" ");
+    pty.wait_for("已暂停");
+    pty.signal(Signal::HUP);
+    assert!(pty.child.wait().unwrap().success());
+    assert_eq!(saved(&run).len(), 1);
+}
+
+/// What the user changes on the screen is there at the next start, whichever run is opened.
+#[test]
+fn the_screen_remembers_its_settings() {
+    let dir = common::scratch();
+    let home = dir.path().join("home");
+    let opened = |name: &str, lang: &[&str]| {
+        let mut command = CommandBuilder::new(DANLU);
+        command.args(["--adapter", "cpu", "--size", "1m", "--run"]);
+        command.arg(dir.path().join(name));
+        command.args(lang);
+        for set in TINY.iter().chain(LONG) {
+            command.args(["--set", set]);
+        }
+        Pty::spawn(command, &[("XDG_CONFIG_HOME", home.to_str().unwrap()), ("LC_ALL", "zh_CN.UTF-8")], true)
+    };
+    let takes_mouse = |pty: &Pty| pty.screen.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None;
+    let mut pty = opened("a", &[]);
+    pty.wait_for("训练中");
+    assert!(takes_mouse(&pty));
+    // F2, and English.
+    pty.send(b"\x1bOQ");
+    pty.until("the mouse is free", |pty| !takes_mouse(pty));
+    pty.send(b":lang en\r");
+    pty.wait_for("training");
+    pty.signal(Signal::TERM);
+    pty.gives_back(0);
+    let text = fs::read_to_string(home.join("danlu/screen.toml")).unwrap();
+    assert!(text.contains("lang = \"en\"") && text.contains("mouse = false"), "{text}");
+
+    let mut pty = opened("b", &[]);
+    pty.wait_for("training");
+    assert!(!takes_mouse(&pty));
+    pty.signal(Signal::TERM);
+    pty.gives_back(0);
+    // The command line has the last word, and a broken file is no obstacle.
+    fs::write(home.join("danlu/screen.toml"), "mouse = 7").unwrap();
+    let mut pty = opened("b", &["--lang", "zh"]);
+    pty.wait_for("训练中");
+    pty.signal(Signal::TERM);
+    pty.gives_back(0);
+    assert_eq!(fs::read_to_string(home.join("danlu/screen.toml")).unwrap(), "mouse = 7", "nothing was changed");
+}
+
+/// A click with the terminal's own report: the crosshair appears, and dragging moves it.
+#[test]
+fn the_mouse_moves_the_crosshair() {
+    let dir = common::scratch();
+    let mut pty = workbench(&dir.path().join("run"), LONG, None);
+    pty.wait_for("训练中");
+    pty.until("some steps", |pty| pty.contents().contains("EMA"));
+    thread::sleep(Duration::from_millis(1500));
+    // Column 40, row 8 is in the loss chart of 120 × 36.
+    pty.send(b"\x1b[<0;40;8M");
+    pty.until("the read-out", |pty| pty.contents().lines().nth(2).is_some_and(|line| line.contains('步')));
+    let before = pty.contents().lines().nth(2).unwrap_or_default().to_owned();
+    pty.send(b"\x1b[<32;20;8M");
+    pty.until("another step", |pty| pty.contents().lines().nth(2).is_some_and(|line| line != before));
+    pty.send(b"\x1b[<0;20;8m\x1b");
+    pty.signal(Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// `Y` sends the text in OSC 52, which a terminal puts into its clipboard.
+#[test]
+fn a_copy_is_sent_to_the_terminal() {
+    let dir = common::scratch();
+    let mut pty = workbench(&dir.path().join("run"), LONG, None);
+    pty.wait_for("训练中");
+    pty.send(b"Y");
+    pty.wait_for("已复制");
+    let raw = String::from_utf8_lossy(&pty.raw).into_owned();
+    assert!(raw.contains("\x1b]52;c;"), "no OSC 52");
+    pty.signal(Signal::TERM);
+    pty.gives_back(0);
+}

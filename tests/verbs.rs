@@ -296,6 +296,15 @@ fn train_lines() {
         let (length, matched) = (probe["length"].as_u64().unwrap(), probe["match"].as_u64().unwrap());
         assert!(length == 18 && matched <= length, "{probe}");
         assert!(probe["text"].is_string(), "{probe}");
+        // What is trained on has the probability of each of its lines, beginning near chance.
+        let lines = probe["lines"].as_array().cloned().unwrap_or_default();
+        let texts: String = lines.iter().map(|line| line["text"].as_str().unwrap()).collect();
+        assert_eq!(texts, if probe["recall"] == true { "处处闻啼鸟。夜来风雨声，花落知多少。" } else { "" });
+        assert_eq!(lines.len(), if probe["recall"] == true { 3 } else { 0 });
+        for line in lines {
+            let chance = line["probability"].as_f64().unwrap();
+            assert!(chance > 0.0 && chance < 0.1, "{line}");
+        }
     }
     let evals: Vec<(u64, &str)> =
         of("eval").iter().map(|l| (l["step"].as_u64().unwrap(), l["source"].as_str().unwrap())).collect();

@@ -75,6 +75,11 @@ impl Common {
     pub(crate) fn language(&self) -> Lang {
         language(self.lang.as_deref(), |name| std::env::var(name).ok())
     }
+
+    /// The language of `--lang`, or the one that the screen remembers, or that of the locale.
+    pub(crate) fn screen_language(&self, remembered: Option<Lang>) -> Lang {
+        remembered.filter(|_| self.lang.is_none()).unwrap_or_else(|| self.language())
+    }
 }
 
 /// Chinese for `zh` and Chinese locales; English for all others, for `C` and if none is set.

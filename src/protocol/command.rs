@@ -58,6 +58,15 @@ pub enum Who {
     Base,
 }
 
+/// A text that is looked for in the documents of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Find {
+    /// The text; its case and width do not matter.
+    pub text: String,
+    /// Whether to look backwards.
+    pub back: bool,
+}
+
 /// A command to a trainer, carried out between two steps (or between two generated tokens).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -141,6 +150,8 @@ pub enum Command {
         source: String,
         /// Its index among the source's training documents, modulo their number.
         index: usize,
+        /// Look from there for the next document with a text.
+        find: Option<Find>,
     },
     /// Send the batch that comes next ([`Event::NextBatch`](super::Event::NextBatch)).
     ShowNextBatch,
@@ -196,6 +207,12 @@ pub enum Command {
     Compare {
         /// Their folders.
         runs: Vec<PathBuf>,
+    },
+    /// Send what is in the weights of a checkpoint ([`Event::Inspected`](super::Event::Inspected), or
+    /// [`Event::Refused`](super::Event::Refused)).
+    Inspect {
+        /// Its folder.
+        path: PathBuf,
     },
     /// Make a new run that begins with a checkpoint ([`Event::Forked`](super::Event::Forked), or
     /// [`Event::Refused`](super::Event::Refused)).

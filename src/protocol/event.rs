@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    BatchView, Care, Comparison, DocumentView, DroppedView, Edit, LeftOut, Manner, Offer, PolicyReport, Refit,
-    RewardReport, RolloutView, RoomView, RunInfo, SanityCheck, Setting, StepReport, Tally, TaskReport, TreeRun, Trial,
-    VotedPair,
+    BatchView, Care, Comparison, DocumentView, DroppedView, Edit, Inspection, LeftOut, LineChance, Manner, Offer,
+    PolicyReport, Refit, RewardReport, RolloutView, RoomView, RunInfo, SanityCheck, Setting, StepReport, Tally,
+    TaskReport, TreeRun, Trial, VotedPair,
     line::{Line, absent, number},
 };
 use crate::base::StageId;
@@ -137,6 +137,9 @@ pub enum Event {
     /// The answer to [`Command::Compare`](super::Command::Compare).
     #[serde(skip)]
     Compared(Box<Comparison>),
+    /// The answer to [`Command::Inspect`](super::Command::Inspect).
+    #[serde(skip)]
+    Inspected(Box<Inspection>),
     /// A fork was made.
     #[serde(skip)]
     Forked {
@@ -225,6 +228,9 @@ pub enum Event {
         /// Whether the reference is training text, so that the probe measures recall. True in logs without the field.
         #[serde(default = "recall")]
         recall: bool,
+        /// The lines of a reference that is trained on, each with its probability; empty in logs without the field.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lines: Vec<LineChance>,
     },
     /// `[sampling]` of run.toml has changed.
     #[serde(skip)]

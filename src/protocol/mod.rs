@@ -16,7 +16,7 @@ mod tree;
 
 pub(crate) use self::line::unix_time;
 pub use self::{
-    command::{Ask, Care, Command, Who},
+    command::{Ask, Care, Command, Find, Who},
     data::{
         BatchView, Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Funnel, RoomSource, RoomView,
         RuleView, TokenView, TokenizerView, Trial, Twin,
@@ -24,12 +24,12 @@ pub use self::{
     event::{Event, Past, StagePast},
     feedback::{ActionView, CastVote, Choice, Offer, Refit, RolloutView, SanityCheck, Tally, Taught, VotedPair},
     line::Line,
-    report::{JudgedAnswer, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
+    report::{JudgedAnswer, LineChance, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
     run::{Manner, RunInfo, SourceInfo, StageInfo, TaskInfo},
     setting::{Origin, Setting},
     tree::{
-        BestOf, Comparison, Differing, ForkPoint, SameProbe, SameStep, TreeCheckpoint, TreeCurve, TreeProbe, TreeRun,
-        fork_parents,
+        BestOf, Comparison, Differing, ForkPoint, InspectedRow, Inspection, SameProbe, SameStep, TreeCheckpoint,
+        TreeCurve, TreeProbe, TreeRun, fork_parents,
     },
 };
 pub use crate::{

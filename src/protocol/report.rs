@@ -194,3 +194,13 @@ pub struct JudgedAnswer {
     #[serde(deserialize_with = "number")]
     pub kl: f64,
 }
+
+/// A line of a probe's reference, and its probability after the prompt and the lines before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LineChance {
+    /// The line.
+    pub text: String,
+    /// The product of its tokens' probabilities.
+    #[serde(deserialize_with = "number")]
+    pub probability: f64,
+}

@@ -203,3 +203,36 @@ pub struct Comparison {
     /// Their probes.
     pub probes: Vec<SameProbe>,
 }
+
+/// What is in the weights of a checkpoint, from their headers: the answer to
+/// [`Command::Inspect`](super::Command::Inspect).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// The folder.
+    pub path: PathBuf,
+    /// The outline of the tensors.
+    pub rows: Vec<InspectedRow>,
+    /// The number of tensors.
+    pub tensors: u64,
+    /// Their elements.
+    pub parameters: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Other files of tensors: name, number of tensors, bytes.
+    pub others: Vec<(String, u64, u64)>,
+}
+
+/// A row of the outline: a tensor, or a part of the names of several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InspectedRow {
+    /// How deep it is, from 0.
+    pub depth: usize,
+    /// The part of the name, `0–11 (12×)` for layers that are alike.
+    pub name: String,
+    /// Dimensions and element type of a tensor; empty for what only has parts.
+    pub what: String,
+    /// Elements of it and of all below it.
+    pub elements: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}

@@ -42,6 +42,8 @@ pub struct Session {
     pub events: Receiver<Event>,
     /// Set together with a stop command: it cancels a stage that is still being opened and reads no commands yet.
     pub stop: Arc<AtomicBool>,
+    /// Gives up a stage that is being opened; the one before it continues.
+    pub back: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -50,7 +52,7 @@ impl Session {
     pub fn start(trainer: Trainer, mut setup: Setup) -> Result<Session, TrainError> {
         let (commands, orders) = bounded(COMMANDS);
         let (sender, events) = bounded(EVENTS);
-        let stop = Arc::clone(&setup.stop);
+        let (stop, back) = (Arc::clone(&setup.stop), Arc::clone(&setup.back));
         // The trainer's thread is busy opening a stage then; a report for which there is no room is left out.
         let reports = sender.clone();
         setup.progress = Progress::to(move |done, of| drop(reports.try_send(Event::Opening { done, of })));
@@ -61,7 +63,7 @@ impl Session {
         };
         let thread = thread::Builder::new().name("trainer".to_owned()).spawn(work);
         thread.map_err(|e| TrainError::no_thread("the trainer", &e))?;
-        Ok(Session { commands, events, stop })
+        Ok(Session { commands, events, stop, back })
     }
 
     /// Shows a run's files, read only, on a thread of their own: everything there is, then what another process adds.
@@ -80,7 +82,7 @@ impl Session {
         };
         let thread = thread::Builder::new().name("replay".to_owned()).spawn(work);
         thread.map_err(|e| TrainError::no_thread("the replay", &e))?;
-        Ok(Session { commands, events, stop: Arc::default() })
+        Ok(Session { commands, events, stop: Arc::default(), back: Arc::default() })
     }
 }
 
@@ -100,6 +102,7 @@ fn train(mut trainer: Trainer, mut setup: Setup, orders: &Receiver<Command>, out
         };
         trainer = loop {
             let there = setup.for_stage(next);
+            setup.back.store(false, Ordering::Release);
             let unready = match open(run, &there) {
                 Ok(ready) => {
                     setup = there;
@@ -112,7 +115,9 @@ fn train(mut trainer: Trainer, mut setup: Setup, orders: &Receiver<Command>, out
                 outbox.emit(Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 });
                 return;
             }
-            outbox.emit(Event::Refused { text: unready.error.to_string() });
+            let given_up = setup.back.swap(false, Ordering::AcqRel);
+            let text = if given_up { format!("{next} was not opened") } else { unready.error.to_string() };
+            outbox.emit(Event::Refused { text });
             run = unready.open;
             if std::mem::take(&mut back) {
                 let here = setup.for_stage(setup.stage);

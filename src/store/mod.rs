@@ -28,15 +28,15 @@ pub use checkpoint::{
     Saver, Skipped, manifest_beside,
 };
 pub use error::StoreError;
-pub(crate) use fs::open_input;
 pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limited, read_limited};
+pub(crate) use fs::{ensure_dirs, open_input, write_atomically};
 pub use hashed::FileInfo;
 pub use lock::{RUNS, RunLock, holder};
 pub use log::{Log, Tail, Torn, each_record, each_record_back, read_from, read_portion};
 pub use models::{
     Contents, Existing, GgmlType, GgufDtype, GgufHeader, GgufOut, Item, LFS_POINTER, List, MetaValue, Number,
-    TensorFiles, Wrapping, contents, export_files, export_folder, gguf_len, is_lfs_pointer, may_write, no_model,
-    read_gguf, write_gguf,
+    OutlineRow, TensorFiles, Wrapping, contents, export_files, export_folder, gguf_len, is_lfs_pointer, may_write,
+    no_model, read_gguf, write_gguf,
 };
 pub use names::{MAX_NAME, is_plain, is_prepared, next_run_name, refuse_name};
 pub use prepared::{Draft, Preparer};

@@ -27,8 +27,8 @@ pub enum TrainError {
     /// A command that was refused; the stage is unchanged.
     #[error("{0}")]
     Refused(String),
-    /// A signal arrived while text was being prepared.
-    #[error("stopped while the text was prepared; nothing was changed")]
+    /// A signal or the user ended the preparation of text or answers.
+    #[error("stopped while the stage was prepared; nothing was changed")]
     Stopped,
     /// The weights or optimiser moments contain a number that is not finite; they are not saved.
     #[error("not saved: {0}; lower learning_rate or max_grad_norm, and start again: the newest checkpoint is kept")]

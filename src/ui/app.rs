@@ -15,10 +15,13 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
 
 use super::{
-    state::{AppState, Phase, WallClock},
+    state::{
+        AppState, Both, Phase, Settings, WallClock,
+        charts::{Export, Format},
+    },
     strings::{self, Lang},
-    terminal::{self, Input, Screen, Signals, export},
-    theme::{Depth, GlyphSet, Theme},
+    terminal::{self, Input, LONGEST_COPY, Screen, Signals, export},
+    theme::{Depth, GlyphSet, Palette, Theme},
     update::{self, Cmd, Msg, update},
     view,
 };
@@ -57,6 +60,8 @@ pub struct UiOptions {
     pub depth: Option<Depth>,
     /// Glyphs; detected from the terminal if None.
     pub glyphs: Option<GlyphSet>,
+    /// What the screen remembers from earlier; without a theme it follows the terminal's background.
+    pub settings: Settings,
 }
 
 /// Why the screen closed.
@@ -66,7 +71,8 @@ pub enum End {
     Finished,
     /// The user quit; the trainer has stopped, and saved if requested.
     Stopped,
-    /// A signal or a closed terminal; the trainer has stopped and saved.
+    /// A signal or a closed terminal; the trainer has stopped and saved, or has trained to the stage's end without a
+    /// screen.
     Signalled,
     /// The user quit while the trainer was still busy: end the process without waiting.
     Abandoned,
@@ -85,6 +91,8 @@ pub struct Outcome {
     pub terminal_gone: bool,
     /// The run to open next, if the user asked for another one.
     pub next: Option<PathBuf>,
+    /// The settings at the end, to be remembered.
+    pub settings: Settings,
 }
 
 /// Urgency of the next frame.
@@ -123,6 +131,8 @@ pub(super) struct App {
     /// When the terminal was last reacquired.
     woken: Option<Instant>,
     gone: bool,
+    /// The terminal has closed and the stage trains to its end.
+    unattended: bool,
     focused: bool,
     may_read: Arc<AtomicBool>,
     pulse: Arc<AtomicU64>,
@@ -138,7 +148,7 @@ impl App {
     ) -> io::Result<App> {
         let pulse = Arc::new(AtomicU64::new(0));
         let signals = Signals::listen(to.clone(), &session, Arc::clone(&pulse))?;
-        terminal::acquire(options.stderr.as_ref())?;
+        terminal::acquire(options.stderr.as_ref(), options.settings.mouse)?;
         let mut early = VecDeque::new();
         let glyphs = options.glyphs.unwrap_or_else(|| {
             if !terminal::is_utf8_console() {
@@ -152,7 +162,9 @@ impl App {
         // Under NO_COLOR crossterm turns colours into a full reset, which removes bold and reverse too (dua-cli#238);
         // the theme has no colours in that case.
         crossterm::style::force_color_output(true);
-        let theme = Theme { depth, ..Theme::default() };
+        let theme = Theme { depth, palette: Palette::detect(|name| std::env::var(name).ok()) };
+        let mut state = AppState { clock: wall_clock(), ..AppState::new(options.lang, theme, glyphs) };
+        state.recall(options.settings);
         let screen = Screen::new()?;
         let may_read = Arc::new(AtomicBool::new(true));
         terminal::read_input(to, Arc::clone(&may_read))?;
@@ -162,7 +174,7 @@ impl App {
             stderr: options.stderr,
             inputs,
             early,
-            state: AppState { clock: wall_clock(), ..AppState::new(options.lang, theme, glyphs) },
+            state,
             screen,
             opened: Instant::now(),
             due: Repaint::Now,
@@ -175,6 +187,7 @@ impl App {
             stopped: None,
             woken: None,
             gone: false,
+            unattended: false,
             focused: true,
             may_read,
             pulse,
@@ -221,6 +234,13 @@ impl App {
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(METRICS),
             }
             self.tick();
+            if self.unattended
+                && self.state.leaving.is_none()
+                && update::leaving::has_nothing_to_train(&self.state)
+                && let Some(end) = self.update(Msg::Leave)
+            {
+                return Ok(self.outcome(end));
+            }
         }
     }
 
@@ -286,6 +306,10 @@ impl App {
                 self.repaint(Repaint::Now);
                 return self.update(Msg::Paste(text));
             }
+            Input::Mouse(mouse) => {
+                self.repaint(Repaint::Now);
+                return self.update(Msg::Mouse(mouse));
+            }
             Input::Resized => self.repaint(Repaint::Now),
             Input::Focus(focused) => {
                 self.focused = focused;
@@ -302,11 +326,7 @@ impl App {
                 self.blind = true;
                 self.may_read.store(false, Ordering::Release);
             }
-            Input::Gone => {
-                self.gone = true;
-                self.blind = true;
-                return self.leave();
-            }
+            Input::HangUp | Input::Gone => return self.hang_up(),
             Input::Background(text) => {
                 self.repaint(Repaint::Now);
                 return self.update(Msg::Background(text));
@@ -324,6 +344,21 @@ impl App {
         self.deadline = self.deadline.or(Some(Instant::now() + DEADLINE));
         self.repaint(Repaint::Now);
         self.update(Msg::Leave)
+    }
+
+    /// The terminal closes: a stage that trains continues to its end without a screen; else saves and quits.
+    fn hang_up(&mut self) -> Option<End> {
+        if std::mem::replace(&mut self.gone, true) {
+            return None;
+        }
+        self.blind = true;
+        self.may_read.store(false, Ordering::Release);
+        if self.state.leaving.is_some() || update::leaving::has_nothing_to_train(&self.state) {
+            return self.leave();
+        }
+        self.unattended = true;
+        terminal::restore();
+        self.update(Msg::HangUp)
     }
 
     fn on_events(&mut self) -> Option<End> {
@@ -359,6 +394,12 @@ impl App {
                     let path = export.path.map(PathBuf::from);
                     self.outbox.push_back(Command::Export { name, path, bytes });
                 }
+                Cmd::Copy(text) => self.copy(text),
+                Cmd::GiveUp => self.session.back.store(true, Ordering::Release),
+                Cmd::Mouse(take) => {
+                    // An error shows at the next frame.
+                    let _ = terminal::take_mouse(take);
+                }
                 Cmd::Close => end = Some(self.why_closed()),
                 Cmd::Abandon => end = Some(End::Abandoned),
                 Cmd::Suspend => self.suspend(),
@@ -372,8 +413,27 @@ impl App {
         end
     }
 
+    fn copy(&mut self, text: Option<String>) {
+        let text = text.unwrap_or_else(|| {
+            let panel = Some(self.state.focus).filter(|panel| self.state.drawn.shows(*panel));
+            let export = Export { panel, format: Format::Text, path: None };
+            String::from_utf8_lossy(&export::render(&self.state, &export)).into_owned()
+        });
+        if text.len() > LONGEST_COPY {
+            let bytes = text.len();
+            self.state.refuse(Both::new(|lang| strings::too_long_to_copy(lang, bytes, LONGEST_COPY)));
+            return;
+        }
+        // A blocked terminal would hold this thread in a write.
+        if terminal::writable(Duration::ZERO) && terminal::copy(&text).is_ok() {
+            let count = text.chars().count();
+            self.state.remark(Both::new(|lang| strings::copied(lang, count)));
+        }
+    }
+
     fn why_closed(&self) -> End {
         match &self.state.leaving {
+            _ if self.unattended => End::Signalled,
             Some(leaving) if leaving.forced => End::Signalled,
             Some(_) => End::Stopped,
             None => End::Finished,
@@ -433,7 +493,7 @@ impl App {
 
     /// Sets up the terminal again if the shell has returned it (after `bg` it has not).
     fn wake(&mut self) {
-        if terminal::acquire(self.stderr.as_ref()).is_err() {
+        if terminal::acquire(self.stderr.as_ref(), self.state.mouse).is_err() {
             terminal::restore();
             return;
         }
@@ -459,8 +519,9 @@ impl App {
         // The next screen has its own reader.
         self.may_read.store(false, Ordering::Release);
         let ends_here = matches!(end, End::Signalled | End::Abandoned);
+        let settings = self.state.settings();
         let next = self.state.tree.next.filter(|_| !ends_here);
-        Outcome { end, failed, summary, terminal_gone: self.gone || terminal::is_deaf(), next }
+        Outcome { end, failed, summary, terminal_gone: self.gone || terminal::is_deaf(), next, settings }
     }
 }
 

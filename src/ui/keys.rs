@@ -1,6 +1,8 @@
-//! Keys as `update` receives them, independent of the terminal crate, so that tests can construct them.
+//! Keys and the mouse as `update` receives them, independent of the terminal crate, so that tests can construct them.
 
 use std::fmt;
+
+use crate::base::fold::half_width;
 
 /// Which key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,15 +96,28 @@ impl Key {
     }
 }
 
-/// The ASCII form of a full-width character; others are unchanged.
-pub fn half_width(c: char) -> char {
-    match c {
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
-        '、' => '/',
-        '。' => '.',
-        '\u{3000}' => ' ',
-        _ => c,
-    }
+/// What the mouse did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MouseAct {
+    /// The left button went down.
+    Press,
+    /// The mouse moved with the left button down.
+    Drag,
+    /// The left button went up.
+    Release,
+    /// The wheel turned away from the user.
+    WheelUp,
+    /// The wheel turned towards the user.
+    WheelDown,
+}
+
+/// What the mouse did, and in which column and row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mouse {
+    /// What.
+    pub act: MouseAct,
+    /// Column and row.
+    pub at: (u16, u16),
 }
 
 /// Han, kana, hangul, accented letters: no command uses them, so typed in NAV mode they begin a prompt.

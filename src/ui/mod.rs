@@ -40,6 +40,7 @@ use crate::{
 
 pub use self::{
     app::{End, Outcome, UiOptions},
+    state::Settings,
     strings::Lang,
     terminal::export,
 };

@@ -123,6 +123,7 @@ mod tests {
             Panel::DROPPED,
             Panel::PREVIEW,
             Panel::NEXT_BATCH,
+            Panel::METRICS,
             Panel::LOG,
         ] {
             assert!(names.contains(panel.0), "{panel:?}");

@@ -4,6 +4,7 @@
 //! alone. The background is never set, so the terminal's own stays, light or dark.
 
 use ratatui::style::{Color, Modifier, Style};
+use serde::{Deserialize, Serialize};
 
 use crate::ui::strings::Tr;
 
@@ -38,11 +39,14 @@ impl Depth {
 }
 
 /// The colours to use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Palette {
-    /// The safe palette.
+    /// For a dark background.
     #[default]
     Furnace,
+    /// The same hues, dark enough for a light background.
+    Light,
     /// The terminal's own sixteen colours.
     Terminal,
     /// No colours.
@@ -51,12 +55,22 @@ pub enum Palette {
 
 impl Palette {
     /// All, in cycling order.
-    pub const ALL: [Palette; 3] = [Palette::Furnace, Palette::Terminal, Palette::Mono];
+    pub const ALL: [Palette; 4] = [Palette::Furnace, Palette::Light, Palette::Terminal, Palette::Mono];
+
+    /// The one for the terminal's background, as far as the environment names it (`COLORFGBG`: 7 and 15 are white).
+    pub fn detect(var: impl Fn(&str) -> Option<String>) -> Palette {
+        let colours = var("COLORFGBG").unwrap_or_default();
+        match colours.rsplit(';').next() {
+            Some("7" | "15") if colours.contains(';') => Palette::Light,
+            _ => Palette::Furnace,
+        }
+    }
 
     /// Its name.
     pub fn name(self) -> Tr {
         match self {
             Palette::Furnace => Tr("炉火", "furnace"),
+            Palette::Light => Tr("浅色", "light"),
             Palette::Terminal => Tr("终端", "terminal"),
             Palette::Mono => Tr("单色", "mono"),
         }
@@ -108,14 +122,23 @@ impl Theme {
             _ => Style::new(),
         };
         let depth = match self.palette {
-            Palette::Furnace => self.depth,
+            Palette::Furnace | Palette::Light => self.depth,
             Palette::Terminal if self.depth == Depth::Mono => Depth::Mono,
             Palette::Terminal => Depth::Sixteen,
             Palette::Mono => Depth::Mono,
         };
+        let light = self.palette == Palette::Light;
         // The hue in 24 bits, the nearest xterm colour, the nearest of sixteen.
         let (rgb, cube, sixteen) = match role {
             Role::Text | Role::Bright | Role::Chosen => return style,
+            // On a light background the line is darker than the range behind it, and text keeps a contrast of 4.5.
+            Role::Dim if light => ((0x6b, 0x6b, 0x6b), 242, Color::DarkGray),
+            Role::Focus | Role::Kept if light => ((0x9b, 0x3f, 0x74), 125, Color::Magenta),
+            Role::Train if light => ((0x00, 0x64, 0xa3), 25, Color::Blue),
+            Role::Band if light => ((0xa9, 0xd0, 0xea), 153, Color::Gray),
+            Role::Valid if light => ((0x8a, 0x5d, 0x00), 94, Color::Yellow),
+            Role::Good if light => ((0x00, 0x73, 0x54), 23, Color::Green),
+            Role::Bad if light => ((0xb0, 0x4a, 0x00), 130, Color::Red),
             Role::Dim => ((0x80, 0x80, 0x80), 244, Color::DarkGray),
             Role::Focus => ((0xcc, 0x79, 0xa7), 175, Color::Magenta),
             Role::Train => ((0x56, 0xb4, 0xe9), 74, Color::LightCyan),
@@ -324,6 +347,43 @@ mod tests {
             [g.rule, g.divider, g.axis, g.dot, g.times, g.full, g.empty, g.prompt, g.chosen, g.then, g.tick, g.cross]
         {
             assert!(glyph.is_ascii(), "{glyph}");
+        }
+    }
+
+    /// Relative luminance and contrast as WCAG 2 defines them.
+    fn luminance(style: Style) -> f64 {
+        let Some(Color::Rgb(r, g, b)) = style.fg else { panic!("{style:?} has no colour of 24 bits") };
+        let linear = |c: u8| {
+            let c = f64::from(c) / 255.0;
+            if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
+    }
+
+    #[test]
+    fn text_is_legible_on_the_background_of_its_theme() {
+        let words = [Role::Dim, Role::Focus, Role::Train, Role::Valid, Role::Good, Role::Kept, Role::Bad];
+        for (palette, ground, least) in [(Palette::Light, 1.0, 4.5), (Palette::Furnace, 0.0, 4.0)] {
+            let theme = Theme { depth: Depth::True, palette };
+            for role in words {
+                let other = luminance(theme.style(role));
+                let contrast = (f64::max(other, ground) + 0.05) / (f64::min(other, ground) + 0.05);
+                assert!(contrast >= least, "{palette:?} {role:?}: {contrast:.2}");
+            }
+            // The band is nearer to the background than the line in front of it.
+            let [band, line] = [Role::Band, Role::Train].map(|role| (luminance(theme.style(role)) - ground).abs());
+            assert!(band < line, "{palette:?}");
+        }
+    }
+
+    #[test]
+    fn a_light_background_is_read_off_the_environment() {
+        let detect = |value: Option<&'static str>| Palette::detect(|_| value.map(str::to_owned));
+        for light in ["0;15", "0;7", "0;default;15"] {
+            assert_eq!(detect(Some(light)), Palette::Light, "{light}");
+        }
+        for other in [None, Some(""), Some("15;0"), Some("7"), Some("15;default")] {
+            assert_eq!(detect(other), Palette::Furnace, "{other:?}");
         }
     }
 

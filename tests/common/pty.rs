@@ -3,7 +3,10 @@
 use std::{
     io::Read as _,
     num::NonZero,
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -49,6 +52,11 @@ impl Pty {
         command.env("COLORTERM", "");
         command.env("LC_ALL", "zh_CN.UTF-8");
         command.env_remove("NO_COLOR");
+        command.env_remove("COLORFGBG");
+        // Not the settings of whoever runs the tests, nor those that another test leaves.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let own = format!("config-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        command.env("XDG_CONFIG_HOME", std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(own));
         for (name, value) in vars {
             command.env(name, value);
         }
@@ -135,6 +143,8 @@ impl Pty {
         assert!(!screen.alternate_screen(), "still on the alternate screen");
         assert!(!screen.hide_cursor(), "the cursor is hidden");
         assert!(!screen.bracketed_paste(), "pastes are still bracketed");
+        let mouse = screen.mouse_protocol_mode();
+        assert!(matches!(mouse, vt100::MouseProtocolMode::None), "the mouse is still taken: {mouse:?}");
         let master = self.master.as_ref().expect("a terminal");
         assert_eq!(format!("{:?}", master.get_termios()), self.termios, "the line discipline is not as it was");
     }

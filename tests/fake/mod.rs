@@ -21,8 +21,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use danlu::{
     base::StageId,
     protocol::{
-        Ask, BatchView, Command, Event, Manner, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskInfo,
-        TaskReport, TokenView, Who,
+        Ask, BatchView, Command, Event, LineChance, Manner, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport,
+        TaskInfo, TaskReport, TokenView, Who,
     },
     session::{COMMANDS, EVENTS, Session},
 };
@@ -107,6 +107,15 @@ pub fn step(step: usize) -> StepReport {
     }
 }
 
+/// The poem's lines, which become more probable from the first to the last.
+fn lines(right: usize) -> Vec<LineChance> {
+    let of = |(at, text): (usize, &str)| {
+        let learned = (right as f64 - 6.0 * at as f64).clamp(0.0, 6.0);
+        LineChance { text: text.to_owned(), probability: 1e-4 + 0.98 * (learned / 6.0).powi(3) }
+    };
+    ["处处闻啼鸟。", "夜来风雨声，", "花落知多少。"].into_iter().enumerate().map(of).collect()
+}
+
 pub fn probe(step: usize) -> Event {
     let right = (step * 18 / 900).min(18);
     let wrong = "人山水一不有风的中大是在了和这";
@@ -121,6 +130,7 @@ pub fn probe(step: usize) -> Event {
         expected: POEM.to_owned(),
         length: 18,
         recall: true,
+        lines: lines(right),
     }
 }
 
@@ -226,7 +236,17 @@ pub fn sft_probes(step: usize) -> Vec<Event> {
         let mut text: String = expected.chars().take(matched).collect();
         text.extend("的一是不了人我在有他这".chars().cycle().take((length - matched).min(9)));
         let (task, prompt) = (Some(task.to_owned()), prompt.to_owned());
-        Event::Probe { step, task, prompt, text, expected: expected.to_owned(), matched, length, recall: false }
+        Event::Probe {
+            step,
+            task,
+            prompt,
+            text,
+            expected: expected.to_owned(),
+            matched,
+            length,
+            recall: false,
+            lines: Vec::new(),
+        }
     };
     vec![
         probe(
@@ -441,7 +461,7 @@ pub fn play(script: Script) -> Session {
     let (to_trainer, commands) = crossbeam_channel::bounded(COMMANDS);
     let (to_screen, events) = crossbeam_channel::bounded(EVENTS);
     thread::spawn(move || Player::new(script, to_screen).run(&commands));
-    Session { commands: to_trainer, events, stop: Arc::default() }
+    Session { commands: to_trainer, events, stop: Arc::default(), back: Arc::default() }
 }
 
 struct Player {
@@ -579,7 +599,7 @@ impl Player {
                 let told = self.data.weigh(&source, by, at);
                 self.tell_all(told);
             }
-            Command::ShowDocument { source, index } => {
+            Command::ShowDocument { source, index, .. } => {
                 self.tell(self.data.document(&source, index, at));
             }
             Command::ShowNextBatch => {
@@ -639,7 +659,9 @@ impl Player {
             Command::ShowRuns => {
                 self.tell(Event::Runs { runs: Vec::new(), unread: Vec::new() });
             }
-            Command::Compare { .. } | Command::Fork { .. } | Command::Care(_) => self.refuse("there are no other runs"),
+            Command::Compare { .. } | Command::Inspect { .. } | Command::Fork { .. } | Command::Care(_) => {
+                self.refuse("there are no other runs")
+            }
             Command::ShowRollout { which } => {
                 self.tell(feedback::rollout(at, which));
             }

@@ -201,6 +201,7 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
         | Event::Room(_)
         | Event::Runs { .. }
         | Event::Compared(_)
+        | Event::Inspected(_)
         | Event::Forked { .. }
         | Event::Cared { .. }
         | Event::Exported { .. }

@@ -3,18 +3,17 @@
 use std::{
     io::{BufRead as _, IsTerminal},
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
 };
 
 use clap::Args;
 
 use super::{train::say_that_text_is_read, tree};
 use crate::{
-    cli::{self, Common, Failure, Log, RunArgs, output, quiet},
+    cli::{self, Common, Failure, Log, RunArgs, output, quiet, screen},
     session::Session,
     store::{RealFs, RunView, StoreError},
     train::{OpenRun, Setup, TrainError, Trainer, furthest_stage, open_run},
-    ui::{self, Lang, Outcome, UiOptions},
+    ui::{Lang, Outcome},
 };
 
 /// Options of the workbench.
@@ -57,7 +56,6 @@ impl Workbench {
 fn sit(args: &RunArgs, run: Option<&Path>, common: &Common, log: &Log) -> Result<Option<Outcome>, Failure> {
     let stage = furthest_stage(run)?;
     let setup = Setup { interactive: true, ..args.setup(common, stage) };
-    let stop = Arc::new(AtomicBool::new(false));
     let mut device = common.training_device()?;
     let (run, config) = match open_run(run, &setup, &mut device) {
         Err(TrainError::Store(StoreError::Locked { dir, pid })) => return read_only(&dir, pid, common),
@@ -67,8 +65,7 @@ fn sit(args: &RunArgs, run: Option<&Path>, common: &Common, log: &Log) -> Result
     say_that_text_is_read(&config);
     let trainer = Trainer::new(OpenRun::new(run, device), config, &setup).map_err(|unready| unready.error)?;
     let session = Session::start(trainer, setup)?;
-    let options = UiOptions { lang: common.language(), stop, stderr: quiet::sink(), ..UiOptions::default() };
-    ui::run(session, options).map(Some).map_err(|e| Failure::work(e.to_string()))
+    screen::show(session, common).map(Some)
 }
 
 /// Whether the user answers a question with yes, which an empty line is too.

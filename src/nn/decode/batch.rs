@@ -74,15 +74,17 @@ struct Work<'a> {
     /// Prompts that have no row yet; the next one is last.
     waiting: Vec<usize>,
     done: Vec<Completion>,
-    /// Hears how many are begun whenever one begins.
-    watch: &'a mut dyn FnMut(usize),
+    /// Hears how many are begun whenever one begins; no more begin once it returns false.
+    watch: &'a mut dyn FnMut(usize) -> bool,
 }
 
 impl Work<'_> {
     /// The next prompt as a row.
     fn next(&mut self) -> Option<Row> {
         let prompt = self.waiting.pop()?;
-        (self.watch)(self.prompts.len() - self.waiting.len());
+        if !(self.watch)(self.prompts.len() - self.waiting.len()) {
+            self.waiting.clear();
+        }
         Some(Row { prompt, text: self.prompts[prompt].ids.clone(), logprobs: Vec::new(), read: 0, flying: 0 })
     }
 
@@ -153,17 +155,18 @@ impl BatchDecoder {
         known: usize,
         end: Option<u32>,
     ) -> Result<Vec<Completion>, ComputeError> {
-        self.complete_watched(device, prompts, known, end, &mut |_| {})
+        self.complete_watched(device, prompts, known, end, &mut |_| true)
     }
 
-    /// The same; `watch` hears how many of the prompts are begun whenever one begins.
+    /// The same; `watch` hears how many of the prompts are begun whenever one begins. After it has returned false no more
+    /// begin, and theirs are empty.
     pub fn complete_watched(
         &mut self,
         device: &mut Device,
         prompts: &[Prompt],
         known: usize,
         end: Option<u32>,
-        watch: &mut dyn FnMut(usize),
+        watch: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<Completion>, ComputeError> {
         let wrong = |what: String| ComputeError::Shape { op: "generate", what };
         for (i, p) in prompts.iter().enumerate() {

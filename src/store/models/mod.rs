@@ -4,6 +4,7 @@ mod contents;
 mod export;
 pub(super) mod foreign;
 mod gguf;
+mod outline;
 
 pub use self::{
     contents::{Contents, Item, TensorFiles, Wrapping, contents},
@@ -15,4 +16,5 @@ pub use self::{
         value::{GgufHeader, List, MetaValue, Number},
         write::{GgufDtype, GgufOut, gguf_len, write_gguf},
     },
+    outline::OutlineRow,
 };

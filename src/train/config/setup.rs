@@ -3,7 +3,10 @@
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{run_config::RunConfig, start::Start, table::Value as _};
@@ -58,11 +61,18 @@ pub struct Setup {
     pub interactive: bool,
     /// Set by a signal: cancels the preparation before the first step.
     pub stop: Arc<AtomicBool>,
+    /// Set by the user: gives up a stage that is being opened, for the one before it.
+    pub back: Arc<AtomicBool>,
     /// Where the preparation reports its progress.
     pub progress: Progress,
 }
 
 impl Setup {
+    /// Whether the preparation of a stage is to end before its first step.
+    pub(crate) fn is_given_up(&self) -> bool {
+        [&self.stop, &self.back].iter().any(|flag| flag.load(Ordering::Acquire))
+    }
+
     /// All `--set` pairs, including options that are also keys of run.toml.
     pub(crate) fn pairs(&self) -> Vec<(String, String)> {
         let mut pairs = self.sets.clone();

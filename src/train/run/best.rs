@@ -314,6 +314,7 @@ mod tests {
             matched: text.len(),
             length: 3,
             recall: true,
+            lines: Vec::new(),
         }
     }
 

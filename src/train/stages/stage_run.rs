@@ -11,7 +11,7 @@ use crate::{
     data::{Example, History},
     nn::{Decoder, ModelConfig, ParamTable, Schedule, StepOutcome},
     protocol::{
-        BatchView, Cause, DocumentView, DroppedView, Edit, Event, RolloutView, RoomView, SourceInfo, SourceUse,
+        BatchView, Cause, DocumentView, DroppedView, Edit, Event, Find, RolloutView, RoomView, SourceInfo, SourceUse,
         StepReport, TaskInfo,
     },
     store::Run,
@@ -239,6 +239,9 @@ pub(crate) trait TextViews {
         index: usize,
         done: usize,
     ) -> Result<DocumentView, TrainError>;
+
+    /// The index of the next document of a source with a text, from this one on.
+    fn find_document(&self, source: &str, from: usize, find: &Find) -> Result<usize, TrainError>;
 
     /// Documents dropped from the version in use.
     fn dropped(&self, asked: &DroppedView, count: usize) -> Result<DroppedView, TrainError>;

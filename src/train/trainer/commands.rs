@@ -119,9 +119,9 @@ impl Loop<'_> {
             Command::Demonstrate { turns } => self.demonstrate(&turns)?,
             Command::ShowRoom => self.data.show(&mut self.core)?,
             Command::Weigh { source, by } => self.data.weigh(&mut self.core, &mut self.recovery, &source, by)?,
-            Command::ShowDocument { source, index } => {
+            Command::ShowDocument { source, index, find } => {
                 self.drain()?;
-                live_data::show_document(&mut self.core, &source, index)?;
+                live_data::show_document(&mut self.core, &source, index, find.as_ref())?;
             }
             Command::ShowNextBatch => live_data::show_next_batch(&mut self.core)?,
             Command::ShowDropped { source, rule, from, count } => {
@@ -150,7 +150,11 @@ impl Loop<'_> {
                 let path = written.map_err(|e| TrainError::Refused(e.to_string()))?;
                 self.core.out.show(Event::Exported { path });
             }
-            command @ (Command::ShowRuns | Command::Compare { .. } | Command::Fork { .. } | Command::Care(_)) => {
+            command @ (Command::ShowRuns
+            | Command::Compare { .. }
+            | Command::Inspect { .. }
+            | Command::Fork { .. }
+            | Command::Care(_)) => {
                 self.explorer.ask(command);
             }
         }

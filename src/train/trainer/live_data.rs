@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     data::shares,
-    protocol::{self, Cause, DroppedView, Event, RoomView, Trial},
+    protocol::{self, Cause, DroppedView, Event, Find, RoomView, Trial},
     train::{
         config::{ConfigIssue, InEffect, RunConfig, held_back, plan::StagePlan, toml_patch},
         corpus::{
@@ -400,9 +400,16 @@ pub(super) fn try_rule(core: &mut Core<'_>, source: &str, rule: String, threshol
     live.try_rule(Trying { dir, source, splits, rule, threshold })
 }
 
-/// Sends a training document.
-pub(super) fn show_document(core: &mut Core<'_>, source: &str, index: usize) -> Result<(), TrainError> {
-    let view = text(&mut *core.work)?.document(&mut core.open.device, source, index, core.done)?;
+/// Sends a training document, or the next one from there that has a text.
+pub(super) fn show_document(
+    core: &mut Core<'_>,
+    source: &str,
+    index: usize,
+    find: Option<&Find>,
+) -> Result<(), TrainError> {
+    let text = text(&mut *core.work)?;
+    let index = find.map_or(Ok(index), |find| text.find_document(source, index, find))?;
+    let view = text.document(&mut core.open.device, source, index, core.done)?;
     core.out.emit(Event::Document(Box::new(view)));
     Ok(())
 }

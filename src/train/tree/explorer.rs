@@ -14,8 +14,8 @@ use super::{
     survey::{Survey, survey},
 };
 use crate::{
-    protocol::{Care, Command, Event},
-    store::{Fs, Run, RunView, Saver},
+    protocol::{Care, Command, Event, InspectedRow, Inspection},
+    store::{Fs, OutlineRow, Run, RunView, Saver, contents},
     train::error::TrainError,
 };
 
@@ -73,8 +73,30 @@ pub(in crate::train) fn look(disk: &Arc<dyn Fs>, dir: &Path, command: &Command) 
     match command {
         Command::ShowRuns => Some(survey(disk, runs).map(|Survey { runs, unread }| Event::Runs { runs, unread })),
         Command::Compare { runs } => Some(compared(runs)),
+        Command::Inspect { path } => Some(inspected(disk, path)),
         _ => None,
     }
+}
+
+/// The tensors of a checkpoint, from the headers of its files.
+fn inspected(disk: &Arc<dyn Fs>, path: &Path) -> Result<Event, TrainError> {
+    let found = contents(&**disk, path)?;
+    let row = |row: OutlineRow| {
+        let size = |size: &u64| size.to_string();
+        let what = row
+            .tensor
+            .map(|(shape, dtype)| format!("{} {dtype}", shape.iter().map(size).collect::<Vec<_>>().join(" × ")));
+        let (depth, name, elements, bytes) = (row.depth, row.name, row.elements, row.bytes);
+        InspectedRow { depth, name, what: what.unwrap_or_default(), elements, bytes }
+    };
+    Ok(Event::Inspected(Box::new(Inspection {
+        path: path.to_owned(),
+        rows: found.outline().into_iter().map(row).collect(),
+        tensors: found.tensors.len() as u64,
+        parameters: found.parameters(),
+        bytes: found.bytes(),
+        others: found.others.iter().map(|file| (file.name.clone(), file.tensors as u64, file.bytes)).collect(),
+    })))
 }
 
 fn work(here: &Here, command: Command) -> Result<Event, TrainError> {

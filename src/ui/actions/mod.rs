@@ -60,6 +60,7 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
         | Act::Smoothing
         | Act::LogY
         | Act::Probe
+        | Act::Find
         | Act::Reread
         | Act::Config => 2,
         _ => 0,

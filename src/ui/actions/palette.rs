@@ -4,9 +4,9 @@ use super::{
     action::Action,
     spoken::{self, SPOKEN, Spoken},
 };
+use crate::base::fold::half_width;
 use crate::ui::{
     editor::Editor,
-    keys::half_width,
     panels::{self, PANELS},
     state::{AppState, Mode, Overlay, Panel},
     strings::{Lang, Tr},
@@ -95,7 +95,7 @@ pub fn search(actions: &'static [Action], state: &AppState, typed: &str) -> Vec<
 }
 
 /// Selects the row below or above.
-pub(super) fn step(actions: &'static [Action], state: &mut AppState, on: bool) {
+pub(crate) fn step(actions: &'static [Action], state: &mut AppState, on: bool) {
     let Some(Overlay::Palette { field, chosen, .. }) = &state.overlay else { return };
     let (typed, at) = (field.text().to_owned(), *chosen);
     let last = search(actions, state, &typed).len().saturating_sub(1);

@@ -1,9 +1,9 @@
 //! Commands with arguments, typed into the palette: `lr 2e-4`, `temp 0.7`, `step 10`.
 
 use crate::{
+    base::fold::half_width,
     protocol::Command,
     ui::{
-        keys::half_width,
         state::{
             AppState, Both, ConfigKey, Panel, Request,
             charts::{Export, Format},
@@ -336,12 +336,12 @@ pub const SPOKEN: &[Spoken] = &[
         enabled: |_| true,
         offers: |_| ["zh", "en"].map(str::to_owned).to_vec(),
         run: |s, args| {
-            s.lang = match args {
+            s.speak(match args {
                 [] => s.lang.other(),
                 ["zh" | "中文"] => Lang::Zh,
                 ["en" | "English" | "english"] => Lang::En,
                 _ => return Err(spoken_usage(Tr("lang zh|en", "lang zh|en"))),
-            };
+            });
             Ok(Vec::new())
         },
     },
@@ -358,7 +358,7 @@ pub const SPOKEN: &[Spoken] = &[
                 let all = |lang: Lang| Palette::ALL.iter().map(|p| p.name().get(lang)).collect::<Vec<_>>().join(", ");
                 return Err(Both::new(|lang| strings::spoken_none(lang, name, &all(lang))));
             };
-            s.theme.palette = *palette;
+            s.colour(*palette);
             Ok(Vec::new())
         },
     },

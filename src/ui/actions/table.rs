@@ -9,10 +9,18 @@ use crate::{
         editor::Editor,
         keys::{Code, Key},
         series::SMOOTHINGS,
-        state::{AppState, Mode, Overlay, Panel, Request, steps::Walk},
-        strings::Tr,
+        state::{
+            AppState, Mode, Overlay, Panel, Request,
+            charts::{Export, Format},
+            steps::Walk,
+        },
+        strings::{self, Tr},
         theme::Palette,
-        update::{Cmd, config, data, field, focus, leaving, questions, stages, talk, tree, vote, walk::walk},
+        update::{
+            Cmd, config, copy, data, field, leaving,
+            moving::{find, focus, walk::walk},
+            questions, stages, talk, tree, vote,
+        },
     },
 };
 use Mode::{Config, Data, Dialog, Edit, Filter, Help, Name, Nav, Text, Tree, Vote};
@@ -38,7 +46,7 @@ const LOOKING: &[Mode] = &[Nav, Vote, Data];
 /// All modes.
 const ALWAYS: &[Mode] = &Mode::ALL;
 /// The modes with a text field.
-const TYPING: &[Mode] = &[Text, Edit, Mode::Palette, Filter, Name];
+const TYPING: &[Mode] = &[Text, Edit, Mode::Palette, Filter, Mode::Find, Name];
 /// The modes from which the program can be left, helped and commanded.
 const OUTSIDE: &[Mode] = &[Nav, Vote, Data, Tree];
 
@@ -135,6 +143,7 @@ fn back_hint(s: &AppState) -> Option<Tr> {
         || s.shown().feedback.token.is_some()
         || s.chat.picked.is_some();
     match s.mode() {
+        _ if s.gives_up() => Some(Tr("放弃打开", "give up opening")),
         Vote => Some(Tr("返回训练", "back to training")),
         Data if s.data.trying.is_some() => Some(Tr("放弃", "discard")),
         Data if !matches!(s.focus, Panel::DROPPED | Panel::PREVIEW) && !s.expanded && !held => None,
@@ -320,6 +329,10 @@ actions! {
     TreePick, "加入或移出比较，最多四个", "add to the comparison, or take out; at most four", {
         keys: &[(&[Tree], &[c(' ')])], hint: |_| Some(Tr("比较", "compare")),
         enabled: |s| s.is_answered() && s.tree.open && s.tree.run().is_some(), perform: tree::pick, }
+    TreeInspect, "看检查点里的张量，翻页键滚动", "look into the checkpoint: its tensors; PgUp and PgDn scroll", {
+        keys: &[(&[Tree], &[c('i')])], hint: |_| Some(Tr("张量", "tensors")),
+        enabled: |s| s.is_answered() && s.tree.open && (s.tree.inspecting || s.tree.checkpoint().is_some()),
+        perform: tree::inspect, }
     TreeRename, "给 run 改名", "rename the run", {
         keys: &[(&[Tree], &[c('n')])], hint: |_| Some(Tr("改名", "rename")),
         enabled: |s| s.is_commanded() && s.tree.open && s.tree.run().is_some(),
@@ -342,6 +355,8 @@ actions! {
     Export, "导出面板或屏幕：图片、文本、CSV", "export the panel or the screen: picture, text, CSV", {
         keys: &[(&[Nav, Vote, Data, Tree], &[c('E')])], enabled: AppState::is_commanded,
         perform: quietly!(s, questions::ask_export(s)), }
+    Copy, "复制面板的内容（OSC 52）", "copy what the panel shows (OSC 52)", {
+        keys: &[(&[Nav, Vote, Data, Tree], &[c('Y')])], perform: copy::copy, }
     Quit, "退出", "quit", {
         keys: &[(OUTSIDE, &[c('q')])], hint: |_| Some(Tr("退出", "quit")), enabled: |s| s.leaving.is_none(),
         why: |_| None, perform: leaving::ask_to_quit, }
@@ -386,6 +401,13 @@ actions! {
         keys: &[(&[Nav], &[c('L')])],
         hint: |s| s.shown().charts.cursor.filter(|_| s.has_charts()).map(|_| Tr("日志", "log")),
         enabled: AppState::has_log_places, why: why::no_log_place, perform: quietly!(s, s.to_log()), }
+    Card, "这个阶段的小结", "what the stage has reached", {
+        keys: &[(&[Nav], &[c('C')])], enabled: |s| s.shown().is_drawn(), why: why::no_chart,
+        perform: quietly!(s, s.overlay = Some(Overlay::Card)), }
+    CardExport, "把小结导出为图片", "export the card as a picture", {
+        keys: &[(&[Mode::Card], &[c('E'), ctrl('e')])], hint: |_| Some(Tr("导出", "export")), palette: false,
+        enabled: AppState::is_commanded,
+        perform: |s| questions::export(s, Export { panel: None, format: Format::Svg, path: None }), }
     Film, "回放探针的历史：从头播放，再按暂停；左右逐次", "film of the probes: play from the start; again: stop; Left and Right one by one", {
         keys: &[(&[Nav], &[c('R')])], hint: |s| s.film.map(|f| if f.running { Tr("停", "stop") } else { Tr("播放", "play") }),
         enabled: AppState::has_film, why: why::no_film, perform: quietly!(s, s.run_film()), }
@@ -409,6 +431,13 @@ actions! {
     Filter, "按名字或含义筛选", "filter by name or meaning", {
         keys: &[(&[Config], &[c('/'), ctrl('f')])], hint: |_| Some(Tr("筛选", "filter")), palette: false,
         perform: quietly!(s, config::filter(s, true)), }
+    Find, "在日志、文档或指标里查找", "look for a text in log, documents or metrics", {
+        keys: &[(&[Nav, Data], &[c('/'), ctrl('f')])],
+        hint: |s| s.findable().map(|_| Tr("查找", "find")), enabled: |s| s.findable().is_some(),
+        why: why::not_findable, perform: quietly!(s, find::open(s)), }
+    Found, "查找；清空则显示全部", "find; with nothing typed, show everything", {
+        keys: &[(&[Mode::Find], &[key(Code::Enter)])], hint: |_| Some(Tr("查找", "find")), palette: false,
+        perform: find::done, }
     Filtered, "回到列表，保留筛选", "back to the list, filtered", {
         keys: &[(&[Filter], &[key(Code::Enter)])], hint: |_| Some(Tr("回到列表", "to the list")), palette: false,
         perform: quietly!(s, config::filter(s, false)), }
@@ -421,11 +450,12 @@ actions! {
         palette: false, perform: quietly!(s, config::changed(s)), }
     Back, "返回上一层；输入的草稿会保留", "one level back; a draft is kept", {
         keys: &[
-            (&[Nav, Text, Edit, Mode::Palette, Dialog, Vote, Data, Filter, Tree, Name], &[key(Code::Esc)]),
+            (&[Nav, Text, Edit, Mode::Palette, Dialog, Vote, Data, Filter, Mode::Find, Mode::Card, Tree, Name], &[key(Code::Esc)]),
+            (&[Mode::Card], &[key(Code::Enter)]),
             (&[Config], &[key(Code::Esc), c('q'), c('s')]),
             (&[Help], &[key(Code::Esc), c('q'), c('?'), key(Code::F(1)), key(Code::Enter)]),
         ],
-        hint: back_hint, palette: false, perform: quietly!(s, leaving::back(s)), }
+        hint: back_hint, palette: false, perform: leaving::back, }
     OtherAnswer, "换成另一个回答", "take the other answer", {
         keys: &[(&[Edit], &[key(Code::Tab)])], hint: |_| Some(Tr("另一个回答", "other answer")), palette: false,
         enabled: |s| s.voting.edits(&s.chat), why: |_| None, perform: quietly!(s, vote::other_answer(s)), }
@@ -503,12 +533,19 @@ actions! {
         keys: &[(ALWAYS, &[ctrl('l')])], perform: |_| vec![Cmd::Redraw], }
     Suspend, "挂起到 shell，训练也会停止", "suspend; training stops too", {
         keys: &[(ALWAYS, &[ctrl('z')])], exists: |_| cfg!(unix), perform: |_| vec![Cmd::Suspend], }
+    Mouse, "鼠标：交给终端来选字，再按取回", "mouse: leave it to the terminal, to select text; again: take it", {
+        keys: &[(ALWAYS, &[key(Code::F(2))])],
+        perform: |s| {
+            s.mouse = !s.mouse;
+            s.remark(if s.mouse { strings::MOUSE_TAKEN } else { strings::MOUSE_FREE });
+            vec![Cmd::Mouse(s.mouse)]
+        }, }
     Lang, "English 界面", "用中文 (Chinese)", {
-        perform: quietly!(s, s.lang = s.lang.other()), }
+        perform: quietly!(s, s.speak(s.lang.other())), }
     Theme, "切换配色", "change theme", {
         perform: quietly!(s, {
             let at = Palette::ALL.iter().position(|p| *p == s.theme.palette).unwrap_or(0);
-            s.theme.palette = Palette::ALL[(at + 1) % Palette::ALL.len()];
+            s.colour(Palette::ALL[(at + 1) % Palette::ALL.len()]);
             s.remark(s.theme.palette.name());
         }), }
 }

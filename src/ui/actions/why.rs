@@ -47,6 +47,11 @@ pub(super) fn no_log_place(state: &AppState) -> Option<Tr> {
     Some(if state.has_charts() { strings::WHY_NO_LOG_PLACE } else { strings::WHY_NO_CHART })
 }
 
+/// Of looking for a text.
+pub(super) fn not_findable(_: &AppState) -> Option<Tr> {
+    Some(strings::WHY_NOT_FINDABLE)
+}
+
 /// Of labelling a text.
 pub(super) fn not_marked(state: &AppState) -> Option<Tr> {
     unless_idle(state, strings::WHY_NO_TEXT)

@@ -1,12 +1,15 @@
 //! The abscissa of a chart: steps, or what had passed until a step: tokens, or the time of training.
 
+use serde::{Deserialize, Serialize};
+
 use super::scale::{linear_ticks, step_label};
 
 /// Most knots of a [`Pace`]; when there are more, every second one is dropped.
 const KNOTS: usize = 4096;
 
 /// What a chart's abscissa counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Abscissa {
     /// Steps.
     #[default]

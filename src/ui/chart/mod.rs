@@ -202,12 +202,12 @@ impl Plot<'_> {
         (low <= high).then(|| Scale::new(low, high, self.log))
     }
 
-    /// Draws it.
-    pub fn render(&self, buf: &mut Buffer, area: Rect, theme: Theme, glyphs: &Glyphs) {
+    /// Draws it; returns the cells of the curves, inside the axes. None without room.
+    pub fn render(&self, buf: &mut Buffer, area: Rect, theme: Theme, glyphs: &Glyphs) -> Option<Rect> {
         let area = area.intersection(buf.area);
         let (mut left, below) = if self.axes { (6, 1) } else { (0, 0) };
         if area.width <= left + 1 || area.height <= below {
-            return;
+            return None;
         }
         let high = area.height - below;
         let inside = |left: u16| Rect { x: area.x + left, width: area.width - left, height: high, ..area };
@@ -231,7 +231,7 @@ impl Plot<'_> {
         if self.axes {
             self.under(buf, area, inner, theme, glyphs);
         }
-        let Some(mut scale) = scale else { return };
+        let Some(mut scale) = scale else { return Some(inner) };
         if self.axes {
             let dim = theme.style(Role::Dim);
             for (tick, label) in ticks.into_iter().zip(&labels) {
@@ -328,6 +328,7 @@ impl Plot<'_> {
                 beside(buf, inner, (inner.x + (x / 2) as u16 + 2, next), mark.label, theme.style(Role::Dim));
             }
         }
+        Some(inner)
     }
 
     /// Draws the axis at the left and the steps, tokens or times below.

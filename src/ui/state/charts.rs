@@ -109,14 +109,27 @@ impl Stage {
         all
     }
 
+    /// Every curve, by the name of its metric.
+    pub fn metrics(&self) -> Vec<(String, &Series)> {
+        let mut all: Vec<(String, &Series)> = Vec::new();
+        for panel in ["loss", "accuracy", "score", "drift", "losses"] {
+            for (name, series) in self.curves(Panel(panel)) {
+                if all.iter().all(|(other, _)| *other != name) {
+                    all.push((name, series));
+                }
+            }
+        }
+        all
+    }
+
     /// Whether its charts can be enlarged.
     pub fn is_drawn(&self) -> bool {
         self.step.is_some()
     }
 
-    /// Shows half as many steps, or twice as many: around the crosshair if it is visible, else up to the newest step if
-    /// that is visible, else around the middle.
-    fn zoom(&mut self, on: bool) {
+    /// Shows half as many steps, or twice as many: around a step, or around the crosshair if it is visible, else up to the
+    /// newest step if that is visible, else around the middle.
+    fn zoom(&mut self, on: bool, around: Option<f64>) {
         let (from, to) = self.visible();
         let done = self.steps_done() as f64;
         let whole = self.fitted(done);
@@ -127,7 +140,7 @@ impl Stage {
             return;
         }
         let span = span.max(LEAST.min(whole));
-        let cursor = self.charts.cursor.map(|step| step as f64).filter(|step| (from..=to).contains(step));
+        let cursor = around.or(self.charts.cursor.map(|step| step as f64)).filter(|step| (from..=to).contains(step));
         let follows = self.charts.window.is_none_or(|w| w.end.is_none()) && (from..=to).contains(&done);
         let end = match cursor {
             Some(cursor) => {
@@ -218,7 +231,12 @@ impl AppState {
 
     /// Enlarges the charts around the crosshair or the newest step, or the reverse.
     pub fn zoom(&mut self, on: bool) {
-        self.stages.shown_mut().zoom(on);
+        self.stages.shown_mut().zoom(on, None);
+    }
+
+    /// The same around a step.
+    pub(crate) fn zoom_at(&mut self, on: bool, step: f64) {
+        self.stages.shown_mut().zoom(on, Some(step));
     }
 
     /// Shows all steps again and follows the newest; if that is so already, shows the plan, or only what is done.
@@ -264,6 +282,9 @@ impl AppState {
         let stage = self.shown().id;
         let first = self.logged - self.log.len() as u64;
         let here = move |(at, line): (usize, &LogLine)| {
+            if !self.keeps(Panel::LOG, line.text.get(self.lang)) {
+                return None;
+            }
             line.place.filter(|place| Some(place.0) == stage).map(|place| (first + at as u64, place.1))
         };
         self.log.iter().enumerate().filter_map(here)

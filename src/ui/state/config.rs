@@ -1,8 +1,9 @@
 //! The config pane: every key of run.toml with the value in effect.
 
 use crate::{
+    base::fold::folded,
     protocol::{Origin, Setting},
-    ui::{editor::Editor, keys::half_width, strings::Lang, text::Clean},
+    ui::{editor::Editor, strings::Lang, text::Clean},
 };
 
 /// A key. The values contain names and prompts of the user, so they are cleaned.
@@ -70,11 +71,6 @@ impl ConfigKey {
 
 fn index(lang: Lang) -> usize {
     usize::from(lang == Lang::Zh)
-}
-
-/// Half-width and lower case.
-fn folded(text: &str) -> String {
-    text.chars().map(half_width).flat_map(char::to_lowercase).collect()
 }
 
 /// The keys; empty before they have arrived.

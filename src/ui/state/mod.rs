@@ -5,18 +5,18 @@ pub mod charts;
 pub mod chat;
 pub mod config;
 pub mod data;
-mod drawn;
 pub mod feedback;
 pub mod film;
+mod frame;
 mod log;
-mod mode;
-mod panel;
 pub mod stage;
 pub(crate) mod steps;
 pub mod tree;
 pub mod vote;
 
 use std::{collections::VecDeque, path::PathBuf, time::Duration};
+
+use ratatui::layout::Rect;
 
 use crate::base::StageId;
 use crate::protocol::{Care, Who};
@@ -32,11 +32,9 @@ pub use self::{
     chat::{Answer, Chat, Ending, Exchange, Target},
     config::{ConfigKey, ConfigPane},
     data::DataState,
-    drawn::Drawn,
     feedback::{Feedback, Guard, Rollout},
+    frame::{Click, Drawn, Find, Mode, Panel, Settings, View},
     log::{Both, Level, LogLine, WallClock},
-    mode::Mode,
-    panel::{Panel, View},
     stage::{Change, Checkpoint, Phase, Probe, ProbeEntry, Run, Said, Source, Stage, Stages, Task},
     steps::{Charts, Window},
     tree::Tree,
@@ -82,6 +80,8 @@ pub enum Request {
     Data,
     /// Send a document.
     Document,
+    /// Send the next document with a text.
+    Find,
     /// Send the next batch.
     NextBatch,
     /// Send dropped documents.
@@ -98,6 +98,8 @@ pub enum Request {
     Tree,
     /// Compare runs.
     Compare,
+    /// Send what is in a checkpoint.
+    Inspect,
     /// Make a fork.
     Fork,
     /// Rename, pin or remove a run or a checkpoint.
@@ -204,6 +206,8 @@ pub enum Overlay {
     },
     /// The config pane.
     Config(ConfigPane),
+    /// What the stage in view has reached.
+    Card,
     /// A question.
     Ask {
         /// Which.
@@ -251,6 +255,8 @@ pub struct AppState {
     pub log_chosen: Option<u64>,
     /// The panel from which the log was entered.
     pub log_from: Panel,
+    /// What is looked for in a panel.
+    pub find: Option<Find>,
     /// The film on the screen.
     pub film: Option<film::Film>,
     /// A save was requested.
@@ -267,6 +273,12 @@ pub struct AppState {
     pub focus: Panel,
     /// Whether the focused panel fills the screen.
     pub expanded: bool,
+    /// Whether the screen takes the mouse; else the terminal selects text with it.
+    pub mouse: bool,
+    /// The chart whose crosshair the mouse drags.
+    pub dragged: Option<Rect>,
+    /// The settings from the start, with the language and theme that were chosen since.
+    pub remembered: Settings,
     /// Whether the loss axis is logarithmic.
     pub log_y: bool,
     /// What the charts' abscissa counts.
@@ -298,7 +310,9 @@ impl AppState {
             Some(Overlay::Palette { .. }) => Mode::Palette,
             Some(Overlay::Config(ConfigPane { typing: true, .. })) => Mode::Filter,
             Some(Overlay::Config(_)) => Mode::Config,
+            Some(Overlay::Card) => Mode::Card,
             Some(Overlay::Ask { .. }) => Mode::Dialog,
+            None if self.find.as_ref().is_some_and(|find| find.typing) => Mode::Find,
             None if self.tree.naming.is_some() => Mode::Name,
             None if self.tree.open => Mode::Tree,
             None if self.chat.edit.as_ref().is_some_and(|e| e.open) => Mode::Edit,
@@ -409,6 +423,11 @@ impl AppState {
             Request::Stage(stage) => Some(*stage),
             _ => None,
         })
+    }
+
+    /// Whether Esc gives up the stage that is being opened: it is being prepared, and nothing is in front.
+    pub fn gives_up(&self) -> bool {
+        self.opening.is_some() && self.switching().is_some() && self.mode() == Mode::Nav && self.leaving.is_none()
     }
 
     /// Whether this request has no answer so far.

@@ -6,12 +6,12 @@ use std::{ops::Range, time::Duration};
 use super::{
     batch::{Batch, Spot},
     feedback::Feedback,
-    panel::View,
+    frame::View,
     steps::Charts,
     vote::differences,
 };
 use crate::base::{StageId, StageKind};
-use crate::protocol::{Cause, Edit, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskReport};
+use crate::protocol::{Cause, Edit, LineChance, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskReport};
 use crate::ui::{
     chart::Pace,
     series::Series,
@@ -194,6 +194,8 @@ pub struct ProbeEntry {
     pub score: usize,
     /// Characters too many and too few; None unless most of them are right.
     pub astray: Option<(usize, usize)>,
+    /// The lines of a reference that is trained on, each with its probability.
+    pub lines: Vec<(Clean, f64)>,
 }
 
 impl ProbeEntry {
@@ -222,7 +224,8 @@ impl ProbeEntry {
             std::iter::once(0..end).collect()
         };
         let score = if near { aligned.max(said.matched) } else { said.matched };
-        ProbeEntry { step: said.step, text, right, score, astray: near.then_some((extra, missing)) }
+        let lines = said.lines.iter().map(|line| (Clean::line(&line.text), line.probability)).collect();
+        ProbeEntry { step: said.step, text, right, score, astray: near.then_some((extra, missing)), lines }
     }
 }
 
@@ -247,6 +250,12 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Whether a completion is the first one that recalled everything.
+    pub fn came_true(&self, entry: &ProbeEntry) -> bool {
+        let first = self.entries.iter().find(|entry| entry.score == self.length);
+        self.recall && first.is_some_and(|first| first.step == entry.step)
+    }
+
     /// Its task in the screen's language.
     pub fn task(&self, lang: Lang) -> Option<&str> {
         let raw = self.task.as_ref()?;
@@ -334,6 +343,11 @@ impl Stage {
     /// Its name on the screen.
     pub fn title(&self, lang: Lang) -> String {
         self.id.map_or_else(String::new, |id| strings::stage(id, lang))
+    }
+
+    /// The probe with this prompt of plain text, as the trainer sent it.
+    pub fn probe_of(&self, prompt: &str) -> Option<&Probe> {
+        self.probes.iter().find(|probe| probe.task.is_none() && probe.raw == prompt)
     }
 
     /// Its short name.
@@ -596,6 +610,7 @@ pub struct Said<'a> {
     pub matched: usize,
     pub length: usize,
     pub recall: bool,
+    pub lines: &'a [LineChance],
 }
 
 /// The stages, the live one and the one in view. Never empty.

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     base::StageName,
-    protocol::{Comparison, TreeCheckpoint, TreeRun, fork_parents},
+    protocol::{Comparison, Inspection, TreeCheckpoint, TreeRun, fork_parents},
     ui::{editor::Editor, series::Series},
 };
 
@@ -55,6 +55,12 @@ pub struct Tree {
     pub comparison: Option<Comparison>,
     /// The held-out curves by run and stage.
     curves: BTreeMap<(PathBuf, String), Series>,
+    /// Whether the tensors of the chosen checkpoint are shown.
+    pub inspecting: bool,
+    /// The newest tensors that came, and rows scrolled in them.
+    pub inspected: Option<Inspection>,
+    /// See `inspected`.
+    pub inspected_from: usize,
     /// The typed line, while one is asked for.
     pub naming: Option<(Naming, Editor)>,
     /// A run to open once this one is closed.
@@ -166,7 +172,7 @@ impl Tree {
 
     /// Closes the typed line, or the tree; false if neither is open.
     pub fn back(&mut self) -> bool {
-        self.naming.take().is_some() || std::mem::take(&mut self.open)
+        self.naming.take().is_some() || std::mem::take(&mut self.inspecting) || std::mem::take(&mut self.open)
     }
 
     /// Adds the chosen run to the comparison, or takes it out; false if there are too many already.

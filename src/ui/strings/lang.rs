@@ -1,7 +1,10 @@
 //! A text in the screen's two languages, and the table of texts.
 
+use serde::{Deserialize, Serialize};
+
 /// The language of the screen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Lang {
     /// Chinese.
     Zh,

@@ -54,6 +54,7 @@ const NOTES: &[Note] = &[
     ("no update in this launch yet; look again after the next", "本次启动后还没有更新，下一次更新后再看"),
     ("dpo learns from pairs and samples no answers; ppo and grpo do", "DPO 从偏好对学习，不采样回答；PPO 和 GRPO 才采样"),
     ("the stage has failed; open it again first", "这个阶段已失败，请先重新打开"),
+    ("{} was not opened", "已取消打开 {0}"),
     ("{} is the stage that runs", "{0} 正在运行"),
     ("{} answers no questions yet; fine-tune the model first (stage sft)", "{0} 还不会回答问题；先微调模型"),
     ("{} starts from a checkpoint of {}, and this run has none; train it first: danlu train --stage {} --run {}", "{0} 要从 {1} 的检查点开始，而这个 run 还没有；先训练 {1}"),
@@ -78,6 +79,8 @@ const NOTES: &[Note] = &[
     ("{} is the only source; there is nothing to weigh it against", "只有 {0} 一个数据源，没有配比可调"),
     ("{} is not a [[source]] of run.toml; built-in text is not cleaned", "{0} 不是 run.toml 里的 [[source]]；内置文本不做清洗"),
     ("{} has no document to train on", "{0} 没有可训练的文档"),
+    ("`{}` is not in the {} documents of {} from number {} to {}", "{2} 第 {3} 到 {4} 篇共 {1} 篇文档里没有“{0}”"),
+    ("`{}` is in no document of {}", "{1} 的文档里没有“{0}”"),
     ("{} is not a source of text; conversations are shown in the batch", "{0} 不是文本数据源；对话见当前批次"),
     // Why the guard stopped a stage.
     ("the answers became alike: distinct-2 is {}, at the start {}", "回答趋同：distinct-2 为 {0}，开始时 {1}"),

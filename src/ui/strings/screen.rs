@@ -23,6 +23,8 @@ strings! {
     BEST = "最佳", "best";
     RAW = "原值", "raw";
     TIME = "用时", "time";
+    MOUSE_TAKEN = "鼠标：点选面板、曲线和列表，滚轮滚动和缩放", "mouse: click panels, charts and lists; the wheel scrolls and zooms";
+    MOUSE_FREE = "鼠标已交给终端，可以选字", "the terminal has the mouse, for selecting text";
     EXPORT_TITLE = "导出", "export";
     EXPORT_KEPT = "写入 run 的 exports/，不覆盖已有文件", "into the run's exports/; no file is replaced";
     EXPORT_CSV = "面板曲线的数据 (CSV)", "the figures of the panel's charts (CSV)";
@@ -88,6 +90,21 @@ strings! {
     WHY_NO_CHAT_FOCUS = "先按 Tab 选中对话面板", "select the chat first (Tab)";
     WHY_NEW_ALREADY = "下一条提示词已经是新对话", "the next prompt starts a conversation already";
     WHY_NO_PARENT = "这个阶段没有上游模型可以对照", "this stage has no earlier model to compare with";
+    GIVING_UP = "正在放弃打开，回到之前的阶段", "giving up; the stage before continues";
+    CARD_COMPLETE = "阶段完成", "stage complete";
+    CARD_SO_FAR = "阶段小结", "the stage so far";
+    CARD_TOOK = "用了", "took";
+    CARD_NEXT = "接下来", "next";
+    CARD_NEXT_SFT = "监督微调，学会按指令回答", "fine-tune, so that it answers instructions";
+    CARD_NEXT_REWARD = "训练奖励模型，学会给回答打分", "train a reward model, which scores answers";
+    CARD_NEXT_ALIGN = "对齐，让模型从自己的回答中学习", "align it: it learns from its own answers";
+    CARD_NEXT_TALK = "按 i 和它对话，按 T 比较各个阶段；danlu export 把模型带走", "i talks to it, T compares the stages; danlu export takes the model elsewhere";
+    CAME_TRUE = "背出来了", "whole for the first time";
+    LINE_CHANCE = "各句概率", "probability of each line";
+    WHY_NOT_FINDABLE = "先按 Tab 选中日志、文档或指标", "select the log, a document or the metrics first (Tab)";
+    FIND_NONE = "没有匹配的行", "no line has that";
+    METRICS_NEWEST = "最新", "newest";
+    METRICS_RANGE = "可见范围", "range in view";
     WHY_UNKNOWN = "没有这个按键，? 列出所有按键", "no such key; ? lists them all";
     WRITING = "正在生成", "writing";
     CANCELLED = "已停止", "stopped";
@@ -104,6 +121,7 @@ strings! {
     MEND = "已暂停，没有丢失任何内容。排除故障后，按 w 保存并继续，按空格直接继续", "paused; nothing is lost. Fix the cause, then press w to save and resume, or space to resume";
     FAILED_REOPENS = "按 g 从最近的检查点继续", "press g to reopen the stage from its newest checkpoint";
     FAILED_GONE = "训练线程已结束；重新运行 danlu 会从最近的检查点继续", "the trainer thread has ended; run danlu again to resume from the newest checkpoint";
+    LOG_HUNG_UP = "终端已关闭，训练在没有界面的情况下继续", "the terminal has closed; the training continues without a screen";
     LOG_FINISHED = "阶段结束", "stage finished";
     LOG_DIED = "训练线程意外退出", "the trainer thread exited unexpectedly";
     LOG_STDERR = "来自其他线程", "from another thread";
@@ -198,6 +216,33 @@ pub fn since_save(lang: Lang, steps: usize) -> String {
     match lang {
         Lang::Zh => format!("距上次保存 {steps} 步"),
         Lang::En => format!("{steps} steps since the last save"),
+    }
+}
+
+/// A text is recalled whole for the first time.
+pub fn came_true(lang: Lang, prompt: &str, step: usize) -> String {
+    let step = grouped(step as u64);
+    match lang {
+        Lang::Zh => format!("{prompt} 第 {step} 步背出来了"),
+        Lang::En => format!("{prompt} is recalled whole for the first time, at step {step}"),
+    }
+}
+
+/// How much was copied.
+pub fn copied(lang: Lang, characters: usize) -> String {
+    let characters = grouped(characters as u64);
+    match lang {
+        Lang::Zh => format!("已复制 {characters} 个字符"),
+        Lang::En => format!("{characters} characters copied"),
+    }
+}
+
+/// Why a text is not copied.
+pub fn too_long_to_copy(lang: Lang, bytes: usize, most: usize) -> String {
+    let (bytes, most) = (grouped(bytes as u64), grouped(most as u64));
+    match lang {
+        Lang::Zh => format!("内容有 {bytes} 字节，终端的剪贴板最多接受 {most} 字节；可以用 E 导出"),
+        Lang::En => format!("the text has {bytes} bytes, and terminals copy at most {most}; E exports it"),
     }
 }
 

@@ -1,10 +1,14 @@
 //! Texts of the tree of runs.
 
 use super::lang::{Lang, Tr, strings};
+use crate::ui::text::grouped;
 
 strings! {
     HELP_TREE = "谱系", "The lineage";
     TREE_TITLE = "谱系 lineage", "lineage";
+    TENSORS = "张量", "tensors of";
+    READING = "正在读取", "reading";
+    TREE_NO_CHECKPOINT = "选中一个检查点，查看它的张量", "choose a checkpoint to see its tensors";
     TREE_LOADING = "正在读取各个 run", "reading the runs";
     TREE_OPEN = "已打开", "open";
     TREE_IN_USE = "使用中", "in use";
@@ -68,6 +72,15 @@ pub fn pinned(lang: Lang, name: &str, pinned: bool) -> String {
         (Lang::Zh, false) => format!("{name} 不再固定"),
         (Lang::En, true) => format!("{name} is pinned and stays"),
         (Lang::En, false) => format!("{name} is no longer pinned"),
+    }
+}
+
+/// The totals of a checkpoint.
+pub fn inspected_total(lang: Lang, tensors: u64, parameters: u64, bytes: &str) -> String {
+    let parameters = grouped(parameters);
+    match lang {
+        Lang::Zh => format!("{tensors} 个张量  {parameters} 个参数  {bytes}"),
+        Lang::En => format!("{tensors} tensors  {parameters} parameters  {bytes}"),
     }
 }
 

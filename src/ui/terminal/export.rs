@@ -16,6 +16,7 @@ use crate::ui::{
         AppState, Panel, Stage,
         charts::{Export, Format},
     },
+    theme::Palette,
     view,
 };
 
@@ -26,9 +27,9 @@ const MARGIN: f64 = 14.0;
 const SIZE: f64 = 14.0;
 const FONT: &str =
     "'JetBrains Mono','Cascadia Mono',Menlo,Consolas,'DejaVu Sans Mono','Noto Sans Mono CJK SC',monospace";
-/// The colours of the terminal's own ground and text, which the screen never sets.
-const GROUND: &str = "#16181d";
-const INK: &str = "#d4d7dd";
+/// The colours of a terminal's own ground and text, dark and light, which the screen never sets.
+const GROUND: [&str; 2] = ["#16181d", "#ffffff"];
+const INK: [&str; 2] = ["#d4d7dd", "#1f2328"];
 /// The sixteen named colours on a dark terminal.
 const NAMED: [&str; 16] = [
     "#1d1f21", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#c8ccd4", "#6b7280", "#f28b93",
@@ -45,7 +46,7 @@ pub fn render(state: &AppState, export: &Export) -> Vec<u8> {
     let of = |panel: Panel| drawn.panels.iter().find(|p| p.0 == panel).map(|p| p.1);
     let area = export.panel.and_then(of).unwrap_or(buf.area).intersection(buf.area);
     match export.format {
-        Format::Svg => svg(&buf, area),
+        Format::Svg => svg(&buf, area, state.theme.palette == Palette::Light),
         Format::Text | Format::Csv => text(&buf, area),
     }
     .into_bytes()
@@ -105,14 +106,15 @@ fn hex(color: Color) -> Option<String> {
 }
 
 /// A style's colours, text and ground, and the attributes of its text.
-fn look(style: Style) -> (String, Option<String>, String) {
+fn look(style: Style, light: bool) -> (String, Option<String>, String) {
+    let (ground, ink) = (GROUND[usize::from(light)], INK[usize::from(light)]);
     let has = |modifier| style.add_modifier.contains(modifier);
     let fg = style.fg.and_then(hex);
     let bg = style.bg.and_then(hex);
     let (fg, bg) = if has(Modifier::REVERSED) {
-        (bg.unwrap_or_else(|| GROUND.to_owned()), Some(fg.unwrap_or_else(|| INK.to_owned())))
+        (bg.unwrap_or_else(|| ground.to_owned()), Some(fg.unwrap_or_else(|| ink.to_owned())))
     } else {
-        (fg.unwrap_or_else(|| INK.to_owned()), bg)
+        (fg.unwrap_or_else(|| ink.to_owned()), bg)
     };
     let mut more = String::new();
     for (modifier, attribute) in [
@@ -172,8 +174,9 @@ fn escape(text: &str, into: &mut String) {
     }
 }
 
-/// The picture of an area, as a terminal with a dark ground would show it.
-fn svg(buf: &Buffer, area: Rect) -> String {
+/// The picture of an area, as a terminal with a dark or a light ground would show it.
+fn svg(buf: &Buffer, area: Rect, light: bool) -> String {
+    let ground = GROUND[usize::from(light)];
     let (wide, high) = CELL;
     let size = |cells: u16, cell: f64| number(f64::from(cells) * cell + 2.0 * MARGIN);
     let (width, height) = (size(area.width, wide), size(area.height, high));
@@ -191,7 +194,7 @@ fn svg(buf: &Buffer, area: Rect) -> String {
                 return;
             }
             let cells = cells.min(text.width() as u16);
-            let (fg, _, more) = look(style);
+            let (fg, _, more) = look(style, light);
             let x = number(MARGIN + f64::from(x - area.x) * wide);
             let (base, length) = (number(top + high * 0.76), number(f64::from(cells) * wide));
             let _ = write!(letters, "<text x=\"{x}\" y=\"{base}\" fill=\"{fg}\"{more} textLength=\"{length}\">");
@@ -200,7 +203,7 @@ fn svg(buf: &Buffer, area: Rect) -> String {
         };
         for (x, cells, symbol, style) in row(buf, area, y) {
             let left = MARGIN + f64::from(x - area.x) * wide;
-            let (fg, bg, more) = look(style);
+            let (fg, bg, more) = look(style, light);
             if let Some(bg) = bg {
                 grounds.entry(bg).or_default().push_str(&rect(left, top, f64::from(cells) * wide, high));
             }
@@ -228,7 +231,7 @@ fn svg(buf: &Buffer, area: Rect) -> String {
     }
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\">\n\
-         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{GROUND}\"/>\n"
+         <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"{ground}\"/>\n"
     );
     for (fill, path) in grounds {
         let _ = writeln!(svg, "<path fill=\"{fill}\" d=\"{path}\"/>");
@@ -300,8 +303,8 @@ mod tests {
         assert_eq!(hex(Color::Indexed(9)).as_deref(), Some(NAMED[9]));
         assert_eq!(hex(Color::Rgb(1, 2, 255)).as_deref(), Some("#0102ff"));
         assert_eq!(hex(Color::Reset), None);
-        let reversed = look(Style::new().add_modifier(Modifier::REVERSED).fg(Color::White));
-        assert_eq!(reversed, (GROUND.to_owned(), Some("#ffffff".to_owned()), String::new()));
+        let reversed = look(Style::new().add_modifier(Modifier::REVERSED).fg(Color::White), false);
+        assert_eq!(reversed, (GROUND[0].to_owned(), Some("#ffffff".to_owned()), String::new()));
     }
 
     #[test]
@@ -310,7 +313,7 @@ mod tests {
         let mut buf = Buffer::empty(area);
         crate::ui::paint::put(&mut buf, 0, 0, 24, "a<b & c>d", Style::new());
         crate::ui::paint::put(&mut buf, 0, 1, 24, "春眠不觉晓 ⣿─╎", Style::new().fg(Color::Red));
-        let svg = svg(&buf, area);
+        let svg = svg(&buf, area, false);
         assert!(svg.contains(">a&lt;b &amp; c&gt;d</text>"), "{svg}");
         for han in "春眠不觉晓".chars() {
             assert_eq!(svg.matches(han).count(), 1, "{svg}");

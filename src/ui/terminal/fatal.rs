@@ -27,7 +27,7 @@ use signal_hook::{
 const FATAL: [i32; 10] = [SIGQUIT, SIGABRT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGSYS, SIGTRAP];
 
 /// Leaves the alternate screen and turns off everything the screen turned on.
-const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?25h\x1b[?1004l\x1b[?2004l\x1b[?1049l";
+const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?25h\x1b[?1006l\x1b[?1002l\x1b[?1000l\x1b[?1004l\x1b[?2004l\x1b[?1049l";
 const ABORTED: &[u8] = b"danlu: aborted (memory that ran out, or a bug); the newest checkpoint is intact\n";
 const ENDED: &[u8] = b"danlu: ended by a signal; the newest checkpoint is intact\n";
 

@@ -14,7 +14,7 @@ use crossbeam_channel::Sender;
 use crossterm::event as ct;
 
 use super::platform;
-use crate::ui::keys::{Code, Key};
+use crate::ui::keys::{Code, Key, Mouse, MouseAct};
 
 /// An input of the UI thread from outside the trainer.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) enum Input {
     Key(Key),
     /// A paste.
     Paste(String),
+    /// The mouse.
+    Mouse(Mouse),
     /// The size changed, or the screen was overwritten.
     Resized,
     /// The terminal window gained or lost the focus.
@@ -35,6 +37,8 @@ pub(crate) enum Input {
     Suspend,
     /// Continued after a stop.
     Continue,
+    /// SIGHUP: the terminal is about to close.
+    HangUp,
     /// The terminal has closed.
     Gone,
     /// Another thread panicked.
@@ -93,8 +97,21 @@ fn translate(event: ct::Event) -> Option<Input> {
         ct::Event::Resize(..) => Input::Resized,
         ct::Event::FocusGained => Input::Focus(true),
         ct::Event::FocusLost => Input::Focus(false),
-        ct::Event::Mouse(_) => return None,
+        ct::Event::Mouse(mouse) => Input::Mouse(translate_mouse(mouse)?),
     })
+}
+
+/// The left button and the wheel; nothing else has a meaning here.
+fn translate_mouse(mouse: ct::MouseEvent) -> Option<Mouse> {
+    let act = match mouse.kind {
+        ct::MouseEventKind::Down(ct::MouseButton::Left) => MouseAct::Press,
+        ct::MouseEventKind::Drag(ct::MouseButton::Left) => MouseAct::Drag,
+        ct::MouseEventKind::Up(ct::MouseButton::Left) => MouseAct::Release,
+        ct::MouseEventKind::ScrollUp => MouseAct::WheelUp,
+        ct::MouseEventKind::ScrollDown => MouseAct::WheelDown,
+        _ => return None,
+    };
+    Some(Mouse { act, at: (mouse.column, mouse.row) })
 }
 
 fn translate_key(key: ct::KeyEvent) -> Option<Key> {

@@ -1,5 +1,6 @@
 //! Setting up and restoring the terminal.
 
+mod clipboard;
 pub mod export;
 #[cfg(unix)]
 mod fatal;
@@ -14,8 +15,9 @@ mod signals;
 #[cfg(unix)]
 pub(super) use self::fatal::surrender;
 pub(super) use self::{
+    clipboard::{LONGEST_COPY, copy},
     input::{Input, is_deaf, read_input, wide_rules},
-    modes::{Guard, acquire, restore},
+    modes::{Guard, acquire, restore, take_mouse},
     panics::PanicHook,
     platform::{foreground, is_utf8_console, suspend, writable},
     screen::Screen,

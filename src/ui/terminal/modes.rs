@@ -2,6 +2,7 @@
 //! first exit path.
 
 use std::{
+    fmt,
     fs::File,
     io,
     sync::{Mutex, PoisonError},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use crossterm::{
-    cursor, event as ct, execute,
+    Command, cursor, event as ct, execute,
     terminal::{EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen},
 };
 
@@ -23,6 +24,7 @@ enum Mode {
     Screen,
     Paste,
     Focus,
+    Mouse,
     Cursor,
     /// Standard error is redirected to a file; this is the original.
     #[cfg(unix)]
@@ -37,7 +39,7 @@ fn hold(mode: Mode) {
 }
 
 /// Sets the modes of the screen; after an error [`restore`] undoes those already set.
-pub(crate) fn acquire(stderr: Option<&File>) -> io::Result<()> {
+pub(crate) fn acquire(stderr: Option<&File>, mouse: bool) -> io::Result<()> {
     let mut out = io::stdout();
     #[cfg(unix)]
     {
@@ -52,6 +54,9 @@ pub(crate) fn acquire(stderr: Option<&File>) -> io::Result<()> {
     hold(Mode::Paste);
     execute!(out, ct::EnableFocusChange)?;
     hold(Mode::Focus);
+    if mouse {
+        take_mouse(true)?;
+    }
     hold(Mode::Cursor);
     #[cfg(unix)]
     if let Some(file) = stderr {
@@ -60,6 +65,36 @@ pub(crate) fn acquire(stderr: Option<&File>) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = stderr;
     Ok(())
+}
+
+/// Takes the mouse, or leaves it to the terminal.
+pub(crate) fn take_mouse(take: bool) -> io::Result<()> {
+    if take {
+        execute!(io::stdout(), MouseOn)?;
+        hold(Mode::Mouse);
+        return Ok(());
+    }
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).retain(|mode| !matches!(mode, Mode::Mouse));
+    execute!(io::stdout(), ct::DisableMouseCapture)
+}
+
+/// Buttons, the wheel, and motion while a button is down. Not crossterm's own command, which reports every motion too.
+struct MouseOn;
+
+impl Command for MouseOn {
+    fn write_ansi(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        out.write_str("\x1b[?1000h\x1b[?1002h\x1b[?1006h")
+    }
+
+    #[cfg(windows)]
+    fn execute_winapi(&self) -> io::Result<()> {
+        ct::EnableMouseCapture.execute_winapi()
+    }
+
+    #[cfg(windows)]
+    fn is_ansi_code_supported(&self) -> bool {
+        false
+    }
 }
 
 /// Undoes all modes, last first. A second call does nothing. It never waits: on a blocked terminal only the line
@@ -83,6 +118,7 @@ pub(crate) fn restore() {
             Mode::Screen => execute!(out, LeaveAlternateScreen),
             Mode::Paste => execute!(out, ct::DisableBracketedPaste),
             Mode::Focus => execute!(out, ct::DisableFocusChange),
+            Mode::Mouse => execute!(out, ct::DisableMouseCapture),
             Mode::Cursor => execute!(out, EndSynchronizedUpdate, cursor::Show),
         };
     }

@@ -49,8 +49,9 @@ impl Signals {
                     SIGTSTP => Input::Suspend,
                     SIGCONT => Input::Continue,
                     SIGWINCH => Input::Resized,
-                    // A closing session sends SIGHUP twice (kernel and shell); one is enough.
+                    // The terminal closes; the loop decides whether the training continues without it.
                     SIGHUP if asked.is_some() => continue,
+                    SIGHUP => Input::HangUp,
                     _ => match asked {
                         Some(first) if first.elapsed() > TWICE => Input::Abandon,
                         Some(_) => continue,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    focus,
+    moving::focus,
     msg::Cmd,
     requests::{answered, ask, send},
 };
-use crate::protocol::{Cause, Command, Edit, Trial};
+use crate::protocol::{Cause, Command, Edit, Find, Trial};
 use crate::ui::{
     state::{
         AppState, Both, Change, Level, Panel, Phase, Request, Stage,
@@ -67,7 +67,23 @@ fn ask_document(state: &mut AppState) -> Vec<Cmd> {
     state.data.document_asked = state.now;
     let (source, index) = (state.data.chosen.clone(), state.data.index);
     // Another document may be on its way; request this one now.
-    send(state, Request::Document, Command::ShowDocument { source, index })
+    send(state, Request::Document, Command::ShowDocument { source, index, find: None })
+}
+
+/// Requests the next document of the selected source with the text that is looked for, `after` this many.
+pub(crate) fn find_document(state: &mut AppState, on: bool, after: usize) -> Vec<Cmd> {
+    let Some(text) = state.found_in(Panel::PREVIEW).map(|find| find.field.text().trim().to_owned()) else {
+        return Vec::new();
+    };
+    if text.is_empty() || !is_asked(state) {
+        return Vec::new();
+    }
+    let of = state.data.document.as_ref().map_or(1, |d| d.of.max(1));
+    let by = after % of;
+    let index = (state.data.index % of + if on { by } else { of - by }) % of;
+    state.scroll = 0;
+    let (source, find) = (state.data.chosen.clone(), Some(Find { text, back: !on }));
+    send(state, Request::Find, Command::ShowDocument { source, index, find })
 }
 
 /// Requests over time: the next batch and the document's losses while they are visible and training runs, and the
@@ -254,6 +270,9 @@ fn choose(state: &mut AppState, name: &str) -> Vec<Cmd> {
 /// Selects the next or previous document.
 fn other_document(state: &mut AppState, on: bool) -> Vec<Cmd> {
     let Some(of) = state.data.document.as_ref().map(|d| d.of.max(1)) else { return Vec::new() };
+    if state.found_in(Panel::PREVIEW).is_some() {
+        return find_document(state, on, 1);
+    }
     state.data.index = (state.data.index % of + if on { 1 } else { of - 1 }) % of;
     if state.focus == Panel::PREVIEW {
         state.scroll = 0;

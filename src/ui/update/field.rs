@@ -9,6 +9,10 @@ use crate::ui::{
 fn field(state: &mut AppState) -> &mut Editor {
     match &mut state.overlay {
         Some(Overlay::Palette { field, .. } | Overlay::Config(ConfigPane { filter: field, .. })) => field,
+        _ if state.find.as_ref().is_some_and(|find| find.typing) => match &mut state.find {
+            Some(find) => &mut find.field,
+            None => &mut state.field,
+        },
         _ if state.tree.naming.is_some() => match &mut state.tree.naming {
             Some((_, field)) => field,
             None => &mut state.field,
@@ -41,11 +45,15 @@ fn forget_why(state: &mut AppState) {
 /// Inserts typed or pasted text.
 pub(crate) fn insert(state: &mut AppState, text: &str) {
     forget_why(state);
+    let one_line = unix_lines(text).replace('\n', " ");
     if let Some(Overlay::Palette { field, chosen, .. } | Overlay::Config(ConfigPane { filter: field, chosen, .. })) =
         &mut state.overlay
     {
-        field.insert(&unix_lines(text).replace('\n', " "));
+        field.insert(&one_line);
         *chosen = 0;
+    } else if let Some(find) = state.find.as_mut().filter(|find| find.typing) {
+        find.field.insert(&one_line);
+        state.scroll = 0;
     } else {
         field(state).insert(text);
     }

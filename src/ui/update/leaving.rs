@@ -1,9 +1,9 @@
 //! Stopping an answer, closing overlays, and leaving.
 
-use super::{config, data, msg::Cmd, talk};
+use super::{config, data, moving::find, msg::Cmd, talk};
 use crate::protocol::Command;
 use crate::ui::{
-    state::{AppState, Exchange, Fault, Leaving, Level, Overlay, Panel, Phase, Question},
+    state::{AppState, Exchange, Fault, Leaving, Level, Mode, Overlay, Panel, Phase, Question},
     strings,
     text::grouped,
 };
@@ -18,6 +18,10 @@ pub(crate) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
         Some(Overlay::Ask { question: Question::Quit, .. }) => return leave(state, true, false),
         Some(_) => return Vec::new(),
         None => {}
+    }
+    if state.mode() == Mode::Find {
+        find::forget(state);
+        return Vec::new();
     }
     if talk::close_edit(state) || state.tree.naming.take().is_some() {
         return Vec::new();
@@ -40,9 +44,24 @@ pub(crate) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
     ask_to_quit(state)
 }
 
-/// Esc: goes back one level; messages are closed first.
-pub(crate) fn back(state: &mut AppState) {
+/// Esc: goes back one level; a stage that is being opened is given up first.
+pub(crate) fn back(state: &mut AppState) -> Vec<Cmd> {
+    if state.gives_up() {
+        state.remark(strings::GIVING_UP);
+        return vec![Cmd::GiveUp];
+    }
+    one_level(state);
+    Vec::new()
+}
+
+/// Goes back one level; messages are closed first.
+fn one_level(state: &mut AppState) {
     if config::clear_filter(state) {
+        return;
+    }
+    let plain = state.overlay.is_none() && !state.tree.open && !state.voting.open;
+    if plain && state.mode() == Mode::Find {
+        find::forget(state);
         return;
     }
     // A refusal is closed first.
@@ -56,6 +75,9 @@ pub(crate) fn back(state: &mut AppState) {
     }
     if let Some(guard) = state.stages.live_mut().feedback.guard.as_mut().filter(|g| !g.read) {
         guard.read = true;
+        return;
+    }
+    if plain && !state.typing && find::forget(state) {
         return;
     }
     if state.tree.back() {
@@ -111,6 +133,20 @@ pub(crate) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> 
     let save = save && !state.is_read_only();
     state.leaving = Some(Leaving { save, since: state.now, forced });
     vec![Cmd::Send(Command::Stop { save })]
+}
+
+/// The terminal has closed: answers that nobody reads are cancelled, and the training continues.
+pub(crate) fn hang_up(state: &mut AppState) -> Vec<Cmd> {
+    (state.overlay, state.typing) = (None, false);
+    state.record(Level::State, strings::LOG_HUNG_UP);
+    state.chat.answering().map(|answer| Cmd::Send(Command::Cancel { id: answer.id })).collect()
+}
+
+/// Whether no step would follow without a user: the stage is paused, complete, stopped or only looked at.
+pub(crate) fn has_nothing_to_train(state: &AppState) -> bool {
+    let live = state.live();
+    let trains = matches!(live.phase, Phase::Starting | Phase::Running | Phase::Resuming);
+    state.is_read_only() || !trains && state.switching().is_none()
 }
 
 pub(crate) fn close_if_leaving(state: &AppState) -> Vec<Cmd> {

@@ -1,11 +1,12 @@
 //! Applies messages: one message in, the state changed, commands out. Pure, so that tests need no terminal.
 
 pub(crate) mod config;
+pub(crate) mod copy;
 pub(crate) mod data;
 mod events;
 pub(crate) mod field;
-pub(crate) mod focus;
 pub(crate) mod leaving;
+pub(crate) mod moving;
 mod msg;
 pub(crate) mod questions;
 pub(crate) mod requests;
@@ -15,7 +16,6 @@ pub(crate) mod talk;
 mod tests;
 pub(crate) mod tree;
 pub(crate) mod vote;
-pub(crate) mod walk;
 
 pub use self::{
     leaving::summary,
@@ -33,6 +33,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
     match msg {
         Msg::Key(key) => on_key(state, key),
         Msg::Paste(text) => on_paste(state, &text),
+        Msg::Mouse(mouse) => moving::mouse::on_mouse(state, mouse),
         Msg::Event(event) => events::on_event(state, event),
         Msg::TrainerGone => {
             state.gone = true;
@@ -55,6 +56,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
             wanted
         }
         Msg::Leave => leaving::leave(state, true, true),
+        Msg::HangUp => leaving::hang_up(state),
         Msg::Background(text) => {
             let words = |lang| format!("{}: {text}", strings::LOG_STDERR.get(lang));
             state.record(Level::Alert, Both::new(words));
@@ -64,6 +66,10 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
 }
 
 fn on_key(state: &mut AppState, key: Key) -> Vec<Cmd> {
+    // A card came by itself: a key that is not its own closes it and means what it always does.
+    if state.mode() == Mode::Card && actions::lookup(Mode::Card, key.normalised()).is_none() {
+        state.overlay = None;
+    }
     let mode = state.mode();
     let meant = if mode.is_text() { key } else { key.normalised() };
     if let Some(action) = actions::lookup(mode, meant) {

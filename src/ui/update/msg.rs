@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::{
     protocol::{Command, Event},
-    ui::{keys::Key, state::charts::Export},
+    ui::{
+        keys::{Key, Mouse},
+        state::charts::Export,
+    },
 };
 
 /// A message.
@@ -14,14 +17,18 @@ pub enum Msg {
     Key(Key),
     /// Text was pasted.
     Paste(String),
+    /// The mouse did something.
+    Mouse(Mouse),
     /// The trainer sent an event.
     Event(Event),
     /// The trainer ended without [`Event::Finished`].
     TrainerGone,
     /// Time since the screen opened.
     Tick(Duration),
-    /// SIGTERM, SIGINT or SIGHUP arrived, or the terminal closed: save and quit.
+    /// SIGTERM or SIGINT arrived: save and quit.
     Leave,
+    /// SIGHUP arrived or the terminal closed: train to the stage's end without a screen, or save and quit.
+    HangUp,
     /// Another thread panicked with this message.
     Background(String),
 }
@@ -33,6 +40,12 @@ pub enum Cmd {
     Send(Command),
     /// Draw a panel or the screen and send it to the trainer, which writes the file.
     Export(Export),
+    /// Copy a text, or without one the characters of the focused panel, to the clipboard of the terminal.
+    Copy(Option<String>),
+    /// Take the mouse, or leave it to the terminal.
+    Mouse(bool),
+    /// Give up the stage that is being opened.
+    GiveUp,
     /// Close the screen.
     Close,
     /// Close the screen now, whatever the trainer is doing.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{focus, msg::Cmd, requests};
+use super::{moving::focus, msg::Cmd, requests};
 use crate::ui::{
     state::{AppState, Both, Level, Overlay, Panel, Phase, Question, Request, batch::Spot, steps::Walk},
     strings,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{leaving, msg::Cmd, requests};
 use crate::{
-    protocol::{Care, Command, Comparison, TreeRun},
+    protocol::{Care, Command, Comparison, Inspection, TreeRun},
     ui::{
         editor::Editor,
         state::{AppState, Both, Level, Overlay, Question, Request, steps::Walk, tree::Naming},
@@ -44,6 +44,28 @@ pub(crate) fn on_compared(state: &mut AppState, comparison: Comparison) {
     state.tree.comparison = Some(comparison);
 }
 
+/// Shows or hides what is in the weights of the chosen checkpoint.
+pub(crate) fn inspect(state: &mut AppState) -> Vec<Cmd> {
+    state.tree.inspecting = !state.tree.inspecting;
+    ask_inspected(state)
+}
+
+/// Asks for the tensors of the chosen checkpoint, if they are to be shown and are not there.
+fn ask_inspected(state: &mut AppState) -> Vec<Cmd> {
+    let tree = &state.tree;
+    let Some(path) = tree.checkpoint().filter(|_| tree.inspecting).map(|c| c.path.clone()) else { return Vec::new() };
+    if tree.inspected.as_ref().is_some_and(|there| there.path == path) {
+        return Vec::new();
+    }
+    // A newer choice replaces an answer that is on its way.
+    requests::send(state, Request::Inspect, Command::Inspect { path })
+}
+
+pub(crate) fn on_inspected(state: &mut AppState, inspection: Inspection) {
+    requests::answered(state, &Request::Inspect);
+    (state.tree.inspected, state.tree.inspected_from) = (Some(inspection), 0);
+}
+
 pub(crate) fn on_forked(state: &mut AppState, path: PathBuf, open: bool, notes: Vec<String>) -> Vec<Cmd> {
     requests::answered(state, &Request::Fork);
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
@@ -77,6 +99,10 @@ fn name_of(run: &std::path::Path) -> String {
 pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
     let tree = &mut state.tree;
     match to {
+        Walk::PageUp | Walk::PageDown if tree.inspecting => {
+            let last = tree.inspected.as_ref().map_or(0, |i| i.rows.len().saturating_sub(1));
+            tree.inspected_from = to.from(tree.inspected_from, last);
+        }
         Walk::Previous | Walk::Next => tree.move_place(to == Walk::Next),
         to => {
             let last = tree.rows.len().saturating_sub(1);
@@ -84,7 +110,7 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
             tree.move_row(row);
         }
     }
-    Vec::new()
+    ask_inspected(state)
 }
 
 /// Whether the chosen checkpoint is where the open run is now.

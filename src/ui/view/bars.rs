@@ -1,27 +1,43 @@
 //! The header and the footer: the run, its progress, and the keys.
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
+use std::{borrow::Cow, ops::Range};
 
-use super::{feedback::guard, pen::Pen};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
+
+use super::{
+    feedback::guard,
+    pen::{Canvas, Pen},
+};
 use crate::ui::{
     actions::{self, Act},
+    keys::Key,
     paint::{Pieces, clear, pieces_width, put, put_pieces, put_right, rule},
-    state::{AppState, Fault, Leaving, Level, Mode, Phase, Stage},
+    state::{AppState, Click, Fault, Leaving, Level, Mode, Phase, Stage},
     strings,
     text::{clock, grouped, shorten, width, wrap},
     theme::Role,
 };
 
-pub(super) fn header(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(super) fn header(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let right = status(pen);
     let x = area.right().saturating_sub(pieces_width(&right) as u16 + 1).max(area.x);
     let room = x.saturating_sub(area.x + 1) as usize;
     // The longest version that fits; if none does, the last one is cut.
     let mut lefts = LENGTHS.iter().map(|length| left(pen, *length));
     let last = left(pen, LENGTHS[LENGTHS.len() - 1]);
-    let left = lefts.find(|l| pieces_width(l) <= room).unwrap_or(last);
-    put_pieces(buf, area.x, area.y, x.saturating_sub(1), &left);
+    let left = lefts.find(|l| pieces_width(&l.pieces) <= room).unwrap_or(last);
+    put_pieces(buf, area.x, area.y, x.saturating_sub(1), &left.pieces);
     put_pieces(buf, x, area.y, area.right(), &right);
+    for (part, key) in left.stops {
+        let cells = |pieces: &[(Cow<str>, Style)]| pieces.iter().map(|p| width(&p.0) as u16).sum::<u16>();
+        let place = Rect { x: area.x + cells(&left.pieces[..part.start]), width: cells(&left.pieces[part]), ..area };
+        let place = place.intersection(Rect { width: x.saturating_sub(area.x), ..area });
+        buf.drawn.targets.push((place, Click::Key(key)));
+    }
 }
 
 /// How detailed the header is.
@@ -57,22 +73,35 @@ const LENGTHS: [Length; 9] = [
     Length { brand: false, name: 0, path: Path::Here },
 ];
 
-fn left<'a>(pen: &Pen<'a>, length: Length) -> Pieces<'a> {
+/// The left part of the header, and the pieces that a click takes for a key.
+#[derive(Default)]
+struct Line<'a> {
+    pieces: Pieces<'a>,
+    stops: Vec<(Range<usize>, Key)>,
+}
+
+impl<'a> Line<'a> {
+    fn push(&mut self, piece: (Cow<'a, str>, Style)) {
+        self.pieces.push(piece);
+    }
+}
+
+fn left<'a>(pen: &Pen<'a>, length: Length) -> Line<'a> {
     let state = pen.state;
     let dot = format!(" {} ", pen.glyphs.dot);
-    let mut left: Pieces = vec![pen.piece(" ", Role::Text)];
+    let mut left = Line { pieces: vec![pen.piece(" ", Role::Text)], stops: Vec::new() };
     let run = state.live().run.as_ref();
     if length.brand || run.is_none() {
         left.push(pen.piece("丹炉 danlu", Role::Bright));
     }
     let Some(run) = run else { return left };
     if length.name > 0 {
-        if left.len() > 1 {
+        if left.pieces.len() > 1 {
             left.push(pen.piece(dot.clone(), Role::Dim));
         }
         left.push(pen.piece(shorten(&run.name, length.name), Role::Bright));
     }
-    if left.len() > 1 {
+    if left.pieces.len() > 1 {
         left.push(pen.piece(dot, Role::Dim));
     }
     path(pen, length.path, &mut left);
@@ -85,25 +114,27 @@ fn in_view(state: &AppState) -> &Stage {
 }
 
 /// The path from random weights to an assistant: the stages, their progress, which one is live and which is in view.
-fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
+fn path<'a>(pen: &Pen<'a>, path: Path, line: &mut Line<'a>) {
     let state = pen.state;
     let stages = &state.stages;
     let then = format!(" {} ", pen.glyphs.then);
     let whole = path == Path::Whole;
     if whole || state.data.open {
         // The data, which all stages use.
+        let from = line.pieces.len();
         if let Some(key) = Act::Data.key().filter(|_| whole) {
-            pieces.push(pen.piece(format!("{key} "), Role::Dim));
+            line.push(pen.piece(format!("{key} "), Role::Dim));
         }
         let mut style = pen.style(if state.data.open { Role::Bright } else { Role::Text });
         if state.data.open {
             style = style.add_modifier(Modifier::UNDERLINED);
         }
-        pieces.push((state.tr(strings::DATA).into(), style));
-        pieces.push(pen.piece(then.clone(), Role::Dim));
+        line.push((state.tr(strings::DATA).into(), style));
+        line.stops.extend(Act::Data.key().map(|key| (from..line.pieces.len(), key)));
+        line.push(pen.piece(then.clone(), Role::Dim));
     }
     if path == Path::Here {
-        stop(pen, pen.stage, None, pieces);
+        stop(pen, pen.stage, None, line);
         return;
     }
     // One alignment stage represents its siblings: the one in view, or the next.
@@ -121,23 +152,25 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
             continue;
         }
         if !std::mem::take(&mut first) {
-            pieces.push(pen.piece(then.clone(), Role::Dim));
+            line.push(pen.piece(then.clone(), Role::Dim));
         }
         if here.is_empty() {
-            pieces.push(pen.piece(state.tr(*name), Role::Dim));
+            line.push(pen.piece(state.tr(*name), Role::Dim));
         }
         for (at, stage) in here.into_iter().enumerate() {
             if at > 0 {
-                pieces.push(pen.piece(" ", Role::Dim));
+                line.push(pen.piece(" ", Role::Dim));
             }
-            stop(pen, stage, whole.then_some(at == 0), pieces);
+            stop(pen, stage, whole.then_some(at == 0), line);
         }
     }
 }
 
 /// A stage on the path, in full: `2 小学中学 pretrain 640`.
-fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut Pieces<'a>) {
+fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, line: &mut Line<'a>) {
     let state = pen.state;
+    let from = line.pieces.len();
+    let pieces = &mut line.pieces;
     let live = state.stages.is_live(stage);
     let mark = if live { pen.glyphs.chosen } else { "" };
     pieces.push(pen.piece(mark, Role::Focus));
@@ -161,6 +194,8 @@ fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut P
     if steps > 0 {
         pieces.push(pen.piece(format!(" {}", grouped(steps as u64)), if live { Role::Bright } else { Role::Dim }));
     }
+    let all = from..pieces.len();
+    line.stops.extend(stage.id.and_then(actions::view_key).map(|key| (all, key)));
 }
 
 /// What the live stage is doing, for how long, and the time left.
@@ -213,7 +248,7 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
     pieces
 }
 
-pub(super) fn footer(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(super) fn footer(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     if area.height > 1 {
         for x in area.left()..area.right() {
@@ -238,12 +273,14 @@ pub(super) fn footer(pen: &Pen, area: Rect, buf: &mut Buffer) {
     if let Some(badge) = badge {
         x = put(buf, x, y, end, &format!(" {} ", state.tr(badge)), pen.style(Role::Chosen)) + 2;
     }
-    for (key, name) in actions::hints(state) {
-        let key = key.to_string();
+    for (pressed, name) in actions::hints(state) {
+        let key = pressed.to_string();
         let wide = width(&key) + 1 + width(name);
         if x as usize + wide > end as usize {
             break;
         }
+        let place = Rect { x, y, width: wide as u16, height: 1 };
+        buf.drawn.targets.push((place, Click::Key(pressed)));
         x = put(buf, x, y, end, &key, pen.style(Role::Bright));
         x = put(buf, x + 1, y, end, name, pen.style(Role::Dim)) + 2;
     }

@@ -1,9 +1,9 @@
-//! A text field at the bottom of a panel.
+//! A text field in a panel.
 
 use ratatui::layout::Rect;
 
-use super::pen::{Canvas, Pen};
-use crate::ui::{editor::Editor, paint::put, text::width, theme::Role};
+use super::pen::{Canvas, Pen, below};
+use crate::ui::{editor::Editor, paint::put, state::Panel, text::width, theme::Role};
 
 /// Draws up to `most` rows around the caret; records the caret's position if the field has the keys; returns the number
 /// of rows.
@@ -38,4 +38,11 @@ pub(crate) fn draw(
         buf.drawn.caret = Some((x, top + (caret_row - first) as u16));
     }
     high as u16
+}
+
+/// Draws the text that is looked for in a panel into the first row; returns the rows below, or all without one.
+pub(crate) fn finding(pen: &Pen, panel: Panel, inner: Rect, buf: &mut Canvas) -> Rect {
+    let Some(find) = pen.state.found_in(panel).filter(|_| inner.height > 0) else { return inner };
+    draw(pen, &find.field, "/", find.typing, 1, Rect { height: 1, ..inner }, buf);
+    below(inner, 1)
 }

@@ -2,10 +2,13 @@
 
 use ratatui::layout::Rect;
 
-use super::pen::{Canvas, Pen};
+use super::{
+    field::finding,
+    pen::{Canvas, Pen},
+};
 use crate::ui::{
     paint::{Pieces, put, put_pieces},
-    state::{Level, LogLine},
+    state::{Level, LogLine, Panel},
     strings,
     text::{date, pad, time_of_day, wrap},
     theme::Role,
@@ -14,10 +17,16 @@ use crate::ui::{
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
+    let kept = |line: &LogLine| state.keeps(Panel::LOG, line.text.get(state.lang));
     if !state.log.is_empty() {
+        if state.found_in(Panel::LOG).is_some() {
+            let count = state.log.iter().filter(|line| kept(line)).count();
+            facts.push(pen.piece(format!("{count} / "), Role::Bright));
+        }
         facts.push(pen.piece(state.log.len().to_string(), Role::Dim));
     }
     let inner = pen.title(buf, area, &facts);
+    let inner = finding(pen, Panel::LOG, inner, buf);
     if inner.height == 0 {
         return;
     }
@@ -34,7 +43,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let mut all = true;
     let day = |line: &LogLine| line.at.map(|at| date(state.clock.local(at)));
     let mut after = Some(date(state.clock.local(state.time())));
-    for (number, line) in (0..state.logged).rev().zip(state.log.iter().rev()) {
+    for (number, line) in (0..state.logged).rev().zip(state.log.iter().rev()).filter(|(_, line)| kept(line)) {
         let enough = match (chosen, held) {
             (None, _) => rows + scroll + 16,
             (Some(_), None) => usize::MAX,
@@ -58,6 +67,10 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         if here {
             held = Some((from, lines.len()));
         }
+    }
+    if lines.is_empty() {
+        put(buf, inner.x + 2, inner.y, inner.right(), state.tr(strings::FIND_NONE), pen.style(Role::Dim));
+        return;
     }
     if all && let Some(first) = after.filter(|first| *first != date(state.clock.local(state.time()))) {
         lines.push(vec![pen.piece(format!(" {first}"), Role::Dim)]);

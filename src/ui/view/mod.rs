@@ -2,11 +2,9 @@
 
 mod bars;
 pub mod chat;
-mod config;
 pub mod data;
 pub mod feedback;
 mod field;
-mod help;
 pub mod log;
 mod overlay;
 pub mod pen;
@@ -73,7 +71,7 @@ pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Drawn {
 
 /// Draws the panels of the view.
 fn panels(pen: &Pen, size: Size, body: Rect, canvas: &mut Canvas) {
-    let (panels, divider) = places::arrange(pen.state, body, size);
+    let (panels, dividers) = places::arrange(pen.state, body, size);
     for (panel, place) in &panels {
         if let Some(spec) = panels::find(*panel) {
             let pen = Pen { panel: *panel, title: spec.title, ..*pen };
@@ -81,7 +79,7 @@ fn panels(pen: &Pen, size: Size, body: Rect, canvas: &mut Canvas) {
         }
     }
     canvas.drawn.panels = panels;
-    if let Some(x) = divider {
+    for x in dividers {
         upright(pen, x, body, canvas);
     }
 }

@@ -220,10 +220,11 @@ impl Pen<'_> {
         Curve { band: Some(self.style(Role::Band)), ..Curve::line(series, self.style(role)) }
     }
 
-    /// Draws a plot, with a margin at the right.
-    pub(crate) fn plot(&self, buf: &mut Buffer, inner: Rect, plot: &Plot) {
+    /// Draws a plot, with a margin at the right, and records its place.
+    pub(crate) fn plot(&self, buf: &mut Canvas, inner: Rect, plot: &Plot) {
         let margin = Rect { width: inner.width.saturating_sub(1), ..inner };
-        plot.render(buf, margin, self.state.theme, self.glyphs);
+        let place = plot.render(buf, margin, self.state.theme, self.glyphs);
+        buf.drawn.charts.extend(place);
     }
 
     /// The legend of a chart: marks, each with its role and label.

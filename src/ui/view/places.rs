@@ -4,13 +4,13 @@ use ratatui::layout::Rect;
 
 use crate::ui::{
     panels::{self, Layout, PANELS, Rows, Tall, Wide},
-    state::{AppState, Panel},
+    state::{AppState, Panel, View},
 };
 
 /// The class of the terminal's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
-    /// Two columns.
+    /// Two columns, or three.
     Wide,
     /// One column of several panels.
     Tall,
@@ -44,18 +44,28 @@ fn rows(rows: Rows, state: &AppState, body: u16) -> u16 {
     }
 }
 
-/// The visible panels with their areas, and the column of the divider.
-pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, Rect)>, Option<u16>) {
-    if state.expanded || size == Size::Small {
-        return (vec![(state.focus, body)], None);
-    }
+/// The visible panels with their areas, and the columns of the dividers.
+pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, Rect)>, Vec<u16>) {
     let view = state.view();
+    if state.expanded {
+        return (vec![(state.focus, body)], Vec::new());
+    }
+    if size == Size::Small {
+        // The probe stays in sight beside everything but a chat, if it is one of the view's and there is room for both.
+        let probe = panels::find(Panel::PROBE).and_then(|probe| probe.place(view));
+        if probe.is_none() || [Panel::PROBE, Panel::CHAT].contains(&state.focus) || body.height < 10 {
+            return (vec![(state.focus, body)], Vec::new());
+        }
+        let top = Rect { height: body.height - IN_SIGHT, ..body };
+        let below = Rect { y: top.bottom(), height: IN_SIGHT, ..body };
+        return (vec![(state.focus, top), (Panel::PROBE, below)], Vec::new());
+    }
     let here: Vec<(Panel, (Wide, Tall))> = PANELS.iter().filter_map(|p| Some((p.id, p.place(view)?))).collect();
     let column = |rows: fn(Wide, Tall) -> Option<Rows>| -> Vec<(Panel, Rows)> {
         here.iter().filter_map(|(id, (wide, tall))| Some((*id, rows(*wide, *tall)?))).collect()
     };
     let mut panels;
-    let mut divider = None;
+    let mut dividers = Vec::new();
     if size == Size::Tall {
         let mut all = column(|_, tall| if let Tall::Top(rows) = tall { Some(rows) } else { None });
         // At the bottom the focused panel, if its place is there.
@@ -65,13 +75,23 @@ pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, 
         panels = stack(state, body, &all);
     } else {
         let Layout { share, yields, makes_room } = panels::layout(view);
-        let left = Rect { width: body.width * share / 100 / 2 * 2, ..body };
-        let right = Rect { x: left.right() + 1, width: body.width - left.width - 1, ..body };
-        divider = Some(left.right());
+        // The third column has the panels that the other sizes hide.
+        let hidden: Vec<Panel> = panels::of(view).into_iter().filter(|p| is_hidden(*p, view)).collect();
+        let huge = body.width >= 180 && body.height >= 42;
+        let third = if huge && !hidden.is_empty() { body.width * 28 / 100 } else { 0 };
+        let two = Rect { width: body.width - third, ..body };
+        let left = Rect { width: two.width * share / 100 / 2 * 2, ..two };
+        let right = Rect { x: left.right() + 1, width: two.width - left.width - 1, ..two };
+        dividers.push(left.right());
         let lefts = column(|wide, _| if let Wide::Left(rows) = wide { Some(rows) } else { None });
         let rights = column(|wide, _| if let Wide::Right(rows) = wide { Some(rows) } else { None });
         panels = stack(state, left, &lefts);
         panels.extend(stack(state, right, &rights));
+        if third > 0 {
+            dividers.push(right.right());
+            let column = Rect { x: right.right() + 1, width: third - 1, ..body };
+            panels.extend(shared(column, &hidden));
+        }
         if let Some(other) = makes_room.filter(|_| !state.asked_beside().is_empty() && state.chat.compares()) {
             for panel in &mut panels {
                 panel.0 = match panel.0 {
@@ -88,7 +108,22 @@ pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, 
         }
     }
     panels.retain(|p| p.1.height > 0);
-    (panels, divider)
+    (panels, dividers)
+}
+
+/// Rows of the probe where only one panel has room beside it.
+const IN_SIGHT: u16 = 3;
+
+fn is_hidden(panel: Panel, view: View) -> bool {
+    panels::find(panel).and_then(|p| p.place(view)).is_some_and(|(wide, _)| matches!(wide, Wide::Hidden))
+}
+
+/// Panels from top to bottom with equal shares of the rows.
+fn shared(area: Rect, panels: &[Panel]) -> Vec<(Panel, Rect)> {
+    let count = panels.len() as u16;
+    let edge = |at: usize| area.y + area.height * at as u16 / count;
+    let place = |(at, panel): (usize, &Panel)| (*panel, Rect { y: edge(at), height: edge(at + 1) - edge(at), ..area });
+    panels.iter().enumerate().map(place).collect()
 }
 
 /// Stacks panels from top to bottom; one of them takes the remaining rows.

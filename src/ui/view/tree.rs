@@ -11,10 +11,13 @@ use crate::{
     protocol::{TreeCheckpoint, TreeRun},
     ui::{
         chart::{Curve, Plot},
-        paint::{Pieces, pieces_width, put, put_pieces},
-        state::tree::{Naming, Row},
+        paint::{Pieces, pieces_width, put, put_pieces, put_right},
+        state::{
+            Click,
+            tree::{Naming, Row},
+        },
         strings,
-        text::{bytes, figure, grouped, pad, shorten, width, wrap},
+        text::{Clean, bytes, figure, grouped, pad, shorten, width, wrap},
         theme::Role,
     },
 };
@@ -76,6 +79,7 @@ fn rows(pen: &Pen, area: Rect, buf: &mut Canvas) {
     for (at, row) in tree.rows.iter().enumerate().skip(first).take(high) {
         let place = Rect { y: inner.y + (at - first) as u16, height: 1, ..inner };
         let run = &runs[row.run];
+        buf.drawn.targets.push((place, Click::Row(at)));
         if row.stage.is_some() {
             stage(pen, at, row, run, place, buf);
         } else {
@@ -225,6 +229,10 @@ fn beside(pen: &Pen, area: Rect, buf: &mut Canvas) {
     if tree.runs.is_none() || area.height < 3 {
         return;
     }
+    if tree.inspecting {
+        inspected(pen, area, buf);
+        return;
+    }
     let chart = (area.height / 3).clamp(4, 14).min(area.height);
     curves(pen, Rect { height: chart, ..area }, buf);
     let rest = below(area, chart);
@@ -232,6 +240,44 @@ fn beside(pen: &Pen, area: Rect, buf: &mut Canvas) {
         compared(pen, rest, buf);
     } else {
         details(pen, rest, buf);
+    }
+}
+
+/// The tensors of the chosen checkpoint as an outline, and the other files of tensors.
+fn inspected(pen: &Pen, area: Rect, buf: &mut Canvas) {
+    let (state, tree) = (pen.state, &pen.state.tree);
+    let chosen = tree.checkpoint();
+    let there = tree.inspected.as_ref().filter(|i| chosen.is_some_and(|c| c.path == i.path));
+    let mut facts: Pieces = Vec::new();
+    if let Some(there) = there {
+        let total = strings::inspected_total(state.lang, there.tensors, there.parameters, &bytes(there.bytes));
+        facts.push(pen.piece(total, Role::Dim));
+    }
+    let title = chosen.map_or_else(String::new, |c| short_name(&c.checkpoint));
+    let inner = pen.subtitle(buf, area, &format!("{} {title}", state.tr(strings::TENSORS)), &facts);
+    let Some(there) = there else {
+        let words = if chosen.is_some() { strings::READING } else { strings::TREE_NO_CHECKPOINT };
+        pen.words(buf, inner, state.tr(words));
+        return;
+    };
+    let end = inner.right().saturating_sub(1);
+    let others = there.others.iter().map(|(name, tensors, size)| (2, name.clone(), tensors.to_string(), 0, *size));
+    let rows = there.rows.iter().map(|row| (row.depth, row.name.clone(), row.what.clone(), row.elements, row.bytes));
+    let from = tree.inspected_from.min((there.rows.len() + there.others.len()).saturating_sub(inner.height as usize));
+    for (at, (depth, name, what, elements, size)) in
+        rows.chain(others).skip(from).take(inner.height as usize).enumerate()
+    {
+        let y = inner.y + at as u16;
+        let size = if elements > 0 { format!("{}  {:>9}", grouped(elements), bytes(size)) } else { bytes(size) };
+        let edge = put_right(buf, inner.x, y, end, &size, pen.style(Role::Dim)).saturating_sub(1);
+        let role = if what.is_empty() { Role::Dim } else { Role::Text };
+        let x = inner.x + 1 + 2 * depth.min(8) as u16;
+        let room = edge.saturating_sub(x) as usize;
+        let x = put(buf, x, y, edge, &shorten(&Clean::line(&name), room), pen.style(role));
+        let what = Clean::line(&what);
+        if width(&what) + 2 <= edge.saturating_sub(x) as usize {
+            put(buf, x + 2, y, edge, &what, pen.style(Role::Dim));
+        }
     }
 }
 
@@ -364,7 +410,7 @@ fn text(pen: &Pen, area: Rect, lines: &[(String, Role)], buf: &mut Buffer) {
     let cells = area.width.saturating_sub(4) as usize;
     let mut y = area.y;
     for (line, role) in lines {
-        let line = crate::ui::text::Clean::line(line);
+        let line = Clean::line(line);
         for part in wrap(&line, cells, 2) {
             if y >= area.bottom() {
                 return;

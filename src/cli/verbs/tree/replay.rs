@@ -1,20 +1,15 @@
 //! `danlu replay`: a run's files on the screen, read only.
 
-use std::{
-    io::IsTerminal as _,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{io::IsTerminal as _, path::PathBuf};
 
 use clap::Args;
 
 use super::named;
 use crate::{
-    cli::{Common, Failure, Outcome, output, quiet},
+    cli::{Common, Failure, Outcome, output, quiet, screen},
     session::Session,
     store::RunView,
     train::Film,
-    ui::{self, UiOptions},
 };
 
 /// A run's files on the screen, read only, also while another process trains it
@@ -46,9 +41,7 @@ impl Replay {
 pub(in crate::cli::verbs) fn show(mut view: RunView, mut speed: Option<f64>, common: &Common) -> Outcome {
     loop {
         let session = Session::replay(Film::new(view), speed)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let options = UiOptions { lang: common.language(), stop, stderr: quiet::sink(), ..UiOptions::default() };
-        let outcome = ui::run(session, options).map_err(|e| Failure::work(e.to_string()))?;
+        let outcome = screen::show(session, common)?;
         let Some(next) = outcome.next else {
             if !outcome.terminal_gone {
                 outcome.summary.iter().for_each(|line| output::text(line));

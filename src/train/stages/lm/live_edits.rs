@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::run::{Lm, digest, source_infos, task_infos};
+use super::{
+    lines,
+    run::{Lm, digest, source_infos, task_infos},
+};
 use crate::{
     compute::Device,
     data::{BY_HAND, Example, History, Packed, Shape, Turn, Words, read_in},
@@ -140,7 +143,8 @@ impl LiveText for Lm {
     fn probe(&mut self, device: &mut Device, done: usize) -> Result<Vec<Event>, TrainError> {
         let mut events = Vec::new();
         let mut report =
-            |task: Option<String>, prompt: &str, text: String, expected: &str, matched: usize, recall: bool| {
+            |task: Option<String>, prompt: &str, text: String, expected: &str, matched: usize, lines: Option<_>| {
+                let (recall, lines) = (lines.is_some(), lines.unwrap_or_default());
                 events.push(Event::Probe {
                     step: done,
                     task,
@@ -150,12 +154,14 @@ impl LiveText for Lm {
                     matched,
                     length: expected.chars().count(),
                     recall,
+                    lines,
                 });
             };
-        for p in &self.corpus.probes {
+        let lines = lines::chances(device, &mut self.validation, &self.corpus.tokenizer, &self.corpus.probes)?;
+        for (p, lines) in self.corpus.probes.iter().zip(lines) {
             let (text, matched) =
                 answer::probe(device, &mut self.decoder, &self.corpus.tokenizer, &p.prompt, &p.expected)?;
-            report(None, &p.prompt, text, &p.expected, matched, p.recall);
+            report(None, &p.prompt, text, &p.expected, matched, p.recall.then_some(lines));
         }
         let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.chats) else { return Ok(events) };
         let tokenizer = &self.corpus.tokenizer;
@@ -169,7 +175,7 @@ impl LiveText for Lm {
         for ((p, answer), (before, _)) in chats.probes.iter().zip(&answers).zip(&questions) {
             let text = tokenizer.decode_turn(before, &answer.ids, false);
             let matched = text.chars().zip(p.expected.chars()).take_while(|(a, b)| a == b).count();
-            report(p.task.clone(), &p.prompt, text, &p.expected, matched, false);
+            report(p.task.clone(), &p.prompt, text, &p.expected, matched, None);
         }
         Ok(events)
     }

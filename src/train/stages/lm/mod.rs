@@ -1,5 +1,6 @@
 //! Pretraining and fine-tuning: the same stage on different data.
 
+mod lines;
 mod live_edits;
 mod run;
 mod task_scores;

@@ -70,17 +70,33 @@ impl Validation {
         Ok(all)
     }
 
-    /// −ln p of every token of a row except the first, at most as many as the context.
-    pub(crate) fn losses(&mut self, device: &mut Device, row: &[u32]) -> Result<Vec<f32>, TrainError> {
-        let scored = row.len().saturating_sub(1).min(self.context);
-        let places = self.evaluator.shape().0 * self.context;
-        let (mut ids, mut targets) = (row[..scored].to_vec(), Vec::with_capacity(places));
-        targets.extend(row[..=scored.min(row.len().saturating_sub(1))].iter().skip(1).map(|id| *id as i32));
-        ids.resize(places, self.pad);
-        targets.resize(places, IGNORE_INDEX);
-        let mut losses = self.evaluator.losses(device, &ids, &targets, None)?;
-        losses.truncate(scored);
-        Ok(losses)
+    /// Tokens in a row.
+    pub(crate) fn context(&self) -> usize {
+        self.context
+    }
+
+    /// −ln p of every token of each row except the first, at most as many as the context.
+    pub(crate) fn losses(&mut self, device: &mut Device, rows: &[&[u32]]) -> Result<Vec<Vec<f32>>, TrainError> {
+        let (together, context) = (self.evaluator.shape().0, self.context);
+        let mut all = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(together) {
+            let (mut ids, mut targets) = (Vec::with_capacity(together * context), Vec::new());
+            for (at, row) in rows.iter().enumerate() {
+                let scored = row.len().saturating_sub(1).min(context);
+                ids.extend(&row[..scored]);
+                targets.extend(row.iter().skip(1).take(scored).map(|id| *id as i32));
+                ids.resize((at + 1) * context, self.pad);
+                targets.resize((at + 1) * context, IGNORE_INDEX);
+            }
+            ids.resize(together * context, self.pad);
+            targets.resize(together * context, IGNORE_INDEX);
+            let losses = self.evaluator.losses(device, &ids, &targets, None)?;
+            let of = |(at, row): (usize, &&[u32])| {
+                losses[at * context..][..row.len().saturating_sub(1).min(context)].to_vec()
+            };
+            all.extend(rows.iter().enumerate().map(of));
+        }
+        Ok(all)
     }
 
     fn mean_loss(&mut self, device: &mut Device, w: &Windows) -> Result<f64, TrainError> {

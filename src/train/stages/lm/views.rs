@@ -2,10 +2,11 @@
 
 use super::run::Lm;
 use crate::{
+    base::fold::folded,
     compute::Device,
-    data::{BY_HAND, Batch, Tokenizer},
+    data::{BY_HAND, Batch, Packed, Tokenizer},
     nn::IGNORE_INDEX,
-    protocol::{BatchView, DocumentView, DroppedView, RoomView, TokenView},
+    protocol::{BatchView, DocumentView, DroppedView, Find, RoomView, TokenView},
     train::{
         config::RunConfig,
         corpus::{self, Marks},
@@ -14,7 +15,23 @@ use crate::{
     },
 };
 
+/// Tokens that one search decodes at most, so that training waits for half a second and not for a whole corpus.
+const LOOKED_THROUGH: usize = 1 << 19;
+
 impl Lm {
+    /// A source with training documents.
+    fn documents_of(&self, source: &str) -> Result<&Packed, TrainError> {
+        let Some(packed) = self.corpus.packed.iter().find(|s| s.name == source) else {
+            return TrainError::refused(format!(
+                "{source} is not a source of text; conversations are shown in the batch"
+            ));
+        };
+        if packed.train.documents() == 0 {
+            return TrainError::refused(format!("{source} has no document to train on"));
+        }
+        Ok(packed)
+    }
+
     /// The rows of a batch without padding, with the loss of each target if `losses` are given.
     fn rows(&self, batch: &Batch, losses: Option<&[f32]>) -> Vec<(String, Vec<TokenView>)> {
         let tokenizer = &self.corpus.tokenizer;
@@ -85,21 +102,14 @@ impl TextViews for Lm {
         index: usize,
         done: usize,
     ) -> Result<DocumentView, TrainError> {
-        let Some(packed) = self.corpus.packed.iter().find(|s| s.name == source) else {
-            return TrainError::refused(format!(
-                "{source} is not a source of text; conversations are shown in the batch"
-            ));
-        };
+        let packed = self.documents_of(source)?;
         let of = packed.train.documents();
-        if of == 0 {
-            return TrainError::refused(format!("{source} has no document to train on"));
-        }
         let index = index % of;
         let range = packed.train.document(index);
         let length = range.len().saturating_sub(1);
         let mut ids = Vec::new();
         packed.train.read(range.start..range.end.min(range.start + self.shape.window + 1), &mut ids)?;
-        let losses = self.validation.losses(device, &ids)?;
+        let losses = self.validation.losses(device, &[&ids])?.pop().unwrap_or_default();
         let tokenizer = &self.corpus.tokenizer;
         if ids.last().is_some_and(|id| Some(*id) == tokenizer.end_of_text()) {
             ids.pop();
@@ -111,6 +121,33 @@ impl TextViews for Lm {
         // Unreadable marks are reported where they are counted and written.
         let mark = Marks::read(&self.run).ok().and_then(|marks| marks.of(&text));
         Ok(DocumentView { source: source.to_owned(), index, of, step: done, text, tokens, shown, loss, length, mark })
+    }
+
+    fn find_document(&self, source: &str, from: usize, find: &Find) -> Result<usize, TrainError> {
+        let packed = self.documents_of(source)?;
+        let (of, wanted) = (packed.train.documents(), folded(&find.text));
+        let (mut ids, mut decoded) = (Vec::new(), 0);
+        for count in 0..of {
+            let at = if find.back { from % of + of - count } else { from % of + count } % of;
+            let range = packed.train.document(at);
+            ids.clear();
+            packed.train.read(range.start..range.end.min(range.start + LOOKED_THROUGH), &mut ids)?;
+            if folded(&self.corpus.tokenizer.decode(&ids, true)).contains(&wanted) {
+                return Ok(at);
+            }
+            decoded += ids.len();
+            if decoded >= LOOKED_THROUGH && count + 1 < of {
+                let text = format!(
+                    "`{}` is not in the {} documents of {source} from number {} to {}",
+                    find.text,
+                    count + 1,
+                    from % of + 1,
+                    at + 1
+                );
+                return TrainError::refused(text);
+            }
+        }
+        TrainError::refused(format!("`{}` is in no document of {source}", find.text))
     }
 
     fn dropped(&self, asked: &DroppedView, count: usize) -> Result<DroppedView, TrainError> {

@@ -237,10 +237,15 @@ fn draw_own(
         }
     }
     let (progress, of) = (&o.setup.progress, questions.len());
-    let answers =
-        decoder.complete_watched(o.device, &questions, known, end, &mut |begun| progress.report(begun, of))?;
+    let answers = decoder.complete_watched(o.device, &questions, known, end, &mut |begun| {
+        progress.report(begun, of);
+        !o.setup.is_given_up()
+    })?;
     drop(decoder);
     o.device.release(mark);
+    if o.setup.is_given_up() {
+        return Err(TrainError::Stopped);
+    }
     let mut text = String::new();
     let mut pairs = 0_u64;
     for (asked, answers) in asked.iter().zip(answers.chunks(EACH)) {

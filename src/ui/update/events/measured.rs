@@ -23,10 +23,11 @@ pub(super) fn measured(stage: &mut Stage, event: Event) -> Option<Event> {
         Event::Policy(report) => stage.feedback.add_policy(report),
         Event::SanityChecks { checks, .. } => stage.feedback.checks = checks,
         Event::Task(report) => stage.add_scores(report),
-        Event::Probe { step, task, prompt, text, expected, matched, length, recall } => {
+        Event::Probe { step, task, prompt, text, expected, matched, length, recall, lines } => {
             stage.probing = false;
             let (task, prompt, text, expected) = (task.as_deref(), &*prompt, &*text, &*expected);
-            stage.add_probe(Said { step, task, prompt, text, expected, matched, length, recall });
+            let lines = &lines;
+            stage.add_probe(Said { step, task, prompt, text, expected, matched, length, recall, lines });
         }
         event => return Some(event),
     }

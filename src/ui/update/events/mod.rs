@@ -5,13 +5,13 @@ mod measured;
 mod past;
 
 use self::measured::measured;
-use super::{data, focus, leaving::close_if_leaving, msg::Cmd, requests::answered, stages, tree, vote};
+use super::{data, leaving::close_if_leaving, moving::focus, msg::Cmd, requests::answered, stages, tree, vote};
 use crate::protocol::{Command, Event, RunInfo};
 use crate::ui::{
     actions::Act,
     state::{
-        AppState, Both, Checkpoint, Ending, Fault, Guard, Level, LogLine, Overlay, Phase, Question, Request, Rollout,
-        batch::Batch, config, refusal,
+        AppState, Both, Checkpoint, Ending, Fault, Guard, Level, LogLine, Mode, Overlay, Phase, Question, Request,
+        Rollout, batch::Batch, config, refusal,
     },
     strings,
     text::Clean,
@@ -25,7 +25,13 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         let place = place.or_else(|| stage.map(|stage| (stage, state.live().steps_done())));
         state.log_line(LogLine { at, level, place, text });
     }
-    let Some(event) = measured(state.stages.live_mut(), event) else { return Vec::new() };
+    let asked = if let Event::Probe { recall: true, prompt, .. } = &event { Some(prompt.clone()) } else { None };
+    let Some(event) = measured(state.stages.live_mut(), event) else {
+        if let Some(prompt) = asked {
+            on_recalled(state, &prompt);
+        }
+        return Vec::new();
+    };
     match event {
         Event::Started(info) => return on_started(state, *info),
         Event::Past(past) => past::on_past(state, *past),
@@ -61,7 +67,9 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             data::on_broken(state.stages.live_mut(), at, step, &text);
         }
         Event::Document(view) => {
-            answered(state, &Request::Document);
+            // Both are answered by a document, in order.
+            let at = state.requests.iter().position(|r| matches!(r, Request::Document | Request::Find));
+            at.map(|at| state.requests.remove(at));
             state.data.show(&view);
         }
         Event::NextBatch(batch) => {
@@ -95,8 +103,14 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Paused { .. } => {
             let now = state.now;
             let stage = state.stages.live_mut();
+            let trained = matches!(stage.phase, Phase::Running | Phase::Pausing);
             stage.phase = Phase::Paused;
             stage.paused_since = stage.paused_since.or(Some(now));
+            // Not over what the user is doing.
+            let free = state.mode() == Mode::Nav && state.stages.live_is_shown() && !state.is_read_only();
+            if trained && free && state.live().is_complete() {
+                state.overlay = Some(Overlay::Card);
+            }
         }
         Event::Resumed { .. } => {
             answered(state, &Request::Steps);
@@ -125,6 +139,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Demonstrated { step, count } => on_demonstrated(state, step, count),
         Event::Runs { runs, unread } => tree::on_runs(state, runs, unread),
         Event::Compared(comparison) => tree::on_compared(state, *comparison),
+        Event::Inspected(inspection) => tree::on_inspected(state, *inspection),
         Event::Forked { path, open, notes } => return tree::on_forked(state, path, open, notes),
         Event::Cared { care, freed } => return tree::on_cared(state, &care, freed),
         Event::Set { key, waits } => return stages::on_set(state, &key, waits),
@@ -190,6 +205,18 @@ fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
         cmds.extend(vote::open(state));
     }
     cmds
+}
+
+/// The newest completion of this probe may be the first one that recalls everything.
+fn on_recalled(state: &mut AppState, prompt: &str) {
+    let probe = state.live().probe_of(prompt);
+    let Some((probe, entry)) = probe.and_then(|probe| Some((probe, probe.entries.last()?))) else { return };
+    if probe.came_true(entry) {
+        let (prompt, step) = (probe.prompt.clone(), entry.step);
+        let text = Both::new(|lang| strings::came_true(lang, &prompt, step));
+        state.record(Level::Save, text.clone());
+        state.remark(text);
+    }
 }
 
 /// A refusal answers the oldest pending request.

@@ -87,7 +87,10 @@ fn with_the_focus_on_probes_left_and_right_stay_theirs() {
         let (text, expected) = (String::new(), "x".to_owned());
         let prompt = prompt.to_owned();
         let (matched, length, recall, task) = (0, 1, true, None);
-        event(&mut state, Event::Probe { step: 1, task, prompt, text, expected, matched, length, recall });
+        event(
+            &mut state,
+            Event::Probe { step: 1, task, prompt, text, expected, matched, length, recall, lines: Vec::new() },
+        );
     }
     state.focus_on(Panel::PROBE);
     press(&mut state, &[c('+'), RIGHT]);
@@ -168,6 +171,7 @@ fn the_film_runs_and_is_moved_by_keys() {
             matched: 1,
             length: 5,
             recall: true,
+            lines: Vec::new(),
         };
         event(&mut state, probe);
     }

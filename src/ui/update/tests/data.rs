@@ -50,7 +50,7 @@ fn document(source: &str, index: usize) -> Event {
 }
 
 fn shows(source: &str, index: usize) -> Cmd {
-    Cmd::Send(Command::ShowDocument { source: source.to_owned(), index })
+    Cmd::Send(Command::ShowDocument { source: source.to_owned(), index, find: None })
 }
 
 fn edited(step: usize, cause: Cause) -> Event {
@@ -111,7 +111,10 @@ fn a_source_is_chosen_weighed_and_shown_as_requested_until_it_is_there() {
     assert!(state.awaits(&Request::Weigh("文".to_owned())));
     event(&mut state, document("文", 0));
     let cmds = event(&mut state, edited(5, Cause::Key));
-    assert!(cmds.contains(&Cmd::Send(Command::ShowDocument { source: "文".to_owned(), index: 0 })), "{cmds:?}");
+    assert!(
+        cmds.contains(&Cmd::Send(Command::ShowDocument { source: "文".to_owned(), index: 0, find: None })),
+        "{cmds:?}"
+    );
     assert!(!state.awaits(&Request::Weigh("文".to_owned())), "however many presses became one change");
     let run = state.live().run.as_ref().map(|r| (r.info.learning_rate, r.sources.len(), r.sources[1].weight));
     assert_eq!(run, Some((2e-3, 3, 0.35)));

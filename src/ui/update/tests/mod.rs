@@ -2,6 +2,8 @@ mod charts;
 mod config;
 mod data;
 mod feedback;
+mod find;
+mod mouse;
 mod past;
 mod spoken;
 mod tree;

@@ -47,6 +47,7 @@ fn past() -> Past {
         matched: 2,
         length: 6,
         recall: true,
+        lines: Vec::new(),
     };
     let school = vec![began, eval("tang"), eval("all"), probe, edited(4, "tang 50 % → 75 %")];
     let task = Event::Task(TaskReport { step: 5, task: "qa".to_owned(), exact_match: 0.5, ..TaskReport::default() });

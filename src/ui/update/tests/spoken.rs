@@ -56,7 +56,7 @@ fn a_bad_value_is_one_sentence_and_the_line_stays() {
         ("batch 1.5", "\"1.5\" is not a whole number of at least 1"),
         ("step -3", "\"-3\" is not a whole number of at least 1"),
         ("lang fr", "write it as: lang zh|en"),
-        ("theme blue", "there is no \"blue\"; there are furnace, terminal, mono"),
+        ("theme blue", "there is no \"blue\"; there are furnace, light, terminal, mono"),
         ("export png", "write it as: export svg|txt|csv [screen] [FILE]"),
         ("fork x", "\"x\": expected key=value"),
     ] {

@@ -176,3 +176,31 @@ fn a_refusal_is_shown_and_the_tree_stays() {
     assert_eq!((state.mode(), state.requests.len()), (Mode::Tree, 0));
     assert!(state.notice.is_some());
 }
+
+#[test]
+fn the_tensors_of_the_checkpoint_under_the_cursor_are_shown() {
+    let mut state = opened();
+    let Some(runs) = &mut state.tree.runs else { panic!("no runs") };
+    for checkpoint in runs.iter_mut().flat_map(|run| &mut run.checkpoints) {
+        checkpoint.path = PathBuf::from("runs").join(&checkpoint.run).join(&checkpoint.checkpoint);
+    }
+    let asks = |path: &str| vec![Cmd::Send(Command::Inspect { path: path.into() })];
+    press(&mut state, &[Key::char('i')]);
+    assert!(state.notice.is_some() && !state.tree.inspecting, "a run has none of its own");
+    press(&mut state, &[DOWN]);
+    assert_eq!(press(&mut state, &[Key::char('i')]), asks("runs/r/pretrain-00000012"));
+    let rows = vec![crate::protocol::InspectedRow { name: "model".to_owned(), ..Default::default() }; 30];
+    let answer = |path: &str| {
+        let path = path.into();
+        Event::Inspected(Box::new(crate::protocol::Inspection { path, rows: rows.clone(), ..Default::default() }))
+    };
+    event(&mut state, answer("runs/r/pretrain-00000012"));
+    assert!(state.tree.inspected.is_some() && !state.awaits(&Request::Inspect));
+    press(&mut state, &[Key::plain(Code::PageDown)]);
+    assert_eq!(state.tree.inspected_from, 10);
+    assert_eq!(press(&mut state, &[LEFT]), asks("runs/r/pretrain-00000008"), "it follows the cursor");
+    event(&mut state, answer("runs/r/pretrain-00000008"));
+    assert_eq!(state.tree.inspected_from, 0);
+    press(&mut state, &[ESC]);
+    assert!(!state.tree.inspecting && state.tree.open);
+}

@@ -187,6 +187,7 @@ fn a_probe_is_scored_by_its_alignment() {
                 matched,
                 length: 18,
                 recall: true,
+                lines: Vec::new(),
             },
         );
         let entry = state.live().probes[0].entries.last().cloned().unwrap_or_default();

@@ -4,11 +4,14 @@ use ratatui::layout::Rect;
 
 use crate::ui::{
     paint::{Pieces, put, put_pieces},
-    state::{AppState, Request, batch::Token, data::Document},
+    state::{AppState, Panel, Request, batch::Token, data::Document},
     strings,
     text::{figure, fit, grouped, shorten, width},
     theme::Role,
-    view::pen::{Canvas, Pen},
+    view::{
+        field::finding,
+        pen::{Canvas, Pen},
+    },
 };
 
 /// Bars by height, one cell wide on every terminal.
@@ -27,7 +30,8 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         let place = format!("{} / {}", grouped(data.index as u64 + 1), grouped(document.of as u64));
         facts.push(pen.piece(place, Role::Bright));
     }
-    let mut inner = pen.title(buf, area, &facts);
+    let inner = pen.title(buf, area, &facts);
+    let mut inner = finding(pen, Panel::PREVIEW, inner, buf);
     let Some(document) = &data.document else {
         let waits = state.awaits(&Request::Document) || data.refused.is_none();
         let words = if waits {

@@ -204,7 +204,7 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
 }
 
 /// Three small charts side by side, each with the current number in its title.
-fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
+fn small_charts(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, stage) = (pen.state, pen.stage);
     let number = |format: fn(f64) -> String, series: &Series| pen.value(series).map_or_else(|| "-".to_owned(), format);
     let charts: [(Tr, String, &Series); 3] = [
@@ -222,7 +222,6 @@ fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let curve = pen.banded(series, if bad { Role::Bad } else { Role::Train });
         let plot = Plot { curves: vec![curve], ..pen.chart() };
         let inner = below(place, 1);
-        let margin = Rect { x: inner.x + 1, width: inner.width.saturating_sub(3), ..inner };
-        plot.render(buf, margin, state.theme, pen.glyphs);
+        pen.plot(buf, Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner }, &plot);
     }
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod loss;
+mod metrics;
 mod mix;
 mod probe;
 mod run;
@@ -35,6 +36,9 @@ pub const PANELS: &[PanelSpec] = &[
         (Pretrain, Hidden, Swap(Just(8))), (Tune, Left(Part(3, 8)), Swap(Just(8)))]),
     panel(220, Panel::MIX, Tr("数据配比 data mix", "data mix"), mix::draw, &[
         (Pretrain, Left(Sources(5)), Swap(Sources(0))), (Tune, Hidden, Swap(Sources(0)))]),
+    panel(225, Panel::METRICS, Tr("指标 metrics", "metrics"), metrics::draw, &[
+        (Pretrain, Hidden, Swap(Just(8))), (Tune, Hidden, Swap(Just(8))), (Reward, Hidden, Swap(Just(8))),
+        (Align, Hidden, Swap(Just(8))), (Direct, Hidden, Swap(Just(8)))]),
     panel(230, Panel("run"), Tr("引擎 engine", "engine"), run::draw, &[
         (Pretrain, Right(Just(9)), Top(Just(3))), (Tune, Right(Just(3)), Swap(Just(4))),
         (Reward, Right(Just(3)), Swap(Just(4))), (Align, Right(Just(3)), Swap(Just(4))),

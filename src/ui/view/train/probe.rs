@@ -51,6 +51,10 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
             facts.push(pen.piece(format!("  {}", strings::astray(state.lang, more, fewer)), Role::Valid));
         }
         let all = entry.score == probe.length;
+        if probe.came_true(entry) {
+            facts.push(pen.piece("  ", Role::Text));
+            facts.push(pen.piece(format!(" {} ", state.tr(strings::CAME_TRUE)), Role::Chosen));
+        }
         let mark = if all { format!("{} ", pen.glyphs.tick) } else { String::new() };
         let score = format!("  {mark}{}/{}", entry.score, probe.length);
         facts.push(pen.piece(score, if all { Role::Good } else { Role::Bright }));
@@ -139,6 +143,9 @@ fn right_style(pen: &Pen) -> Style {
 
 /// Draws the prompt and the newest completion, wrapped; returns the number of rows.
 fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &mut Buffer) -> u16 {
+    if let Some(rows) = verses(pen, probe, entry, area, buf) {
+        return rows;
+    }
     let cells = area.width.saturating_sub(5) as usize;
     let most = if area.height > 8 { area.height / 2 } else { area.height } as usize;
     let prompt = probe.prompt.as_str();
@@ -162,6 +169,76 @@ fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &
         put_pieces(buf, area.x + 2, area.y + row as u16, area.right().saturating_sub(1), line);
     }
     shown as u16
+}
+
+/// Marks at which a line of verse ends.
+const ENDS: &str = "，。！？；,.!?;";
+
+/// A completion line by line, as a poem is written, each beside the probability of the line that it should be. None
+/// without probabilities or room; else the number of rows.
+fn verses(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &mut Buffer) -> Option<u16> {
+    let text = entry.text.as_str();
+    let mut lines = split(text, |_, c| ENDS.contains(c));
+    if lines.len() != entry.lines.len() {
+        // Not verse yet: as many characters as the lines should have.
+        let mut ends = Vec::new();
+        for (line, _) in &entry.lines {
+            ends.push(ends.last().copied().unwrap_or(0) + line.chars().count());
+        }
+        ends.pop();
+        lines = split(text, |count, _| ends.contains(&count));
+    }
+    let rows = lines.len().max(entry.lines.len()) + 1;
+    let cells = area.width.saturating_sub(5) as usize;
+    let chance = 7;
+    let widest = lines.iter().map(|line| width(&text[line.clone()])).max().unwrap_or(0).max(width(&probe.prompt));
+    // A bar and the history keep two rows.
+    if entry.lines.is_empty() || rows + 2 > area.height as usize || widest + chance > cells {
+        return None;
+    }
+    let end = area.right().saturating_sub(1);
+    put(buf, area.x + 2, area.y, end, &probe.prompt, pen.style(Role::Dim));
+    let dim = pen.style(Role::Dim);
+    if width(&probe.prompt) + width(pen.state.tr(strings::LINE_CHANCE)) + 2 <= cells {
+        put_right(buf, area.x, area.y, end, pen.state.tr(strings::LINE_CHANCE), dim);
+    }
+    for row in 0..rows - 1 {
+        let y = area.y + 1 + row as u16;
+        if let Some(line) = lines.get(row) {
+            put_pieces(buf, area.x + 2, y, end, &said(pen, entry, line.clone()));
+        }
+        if let Some((_, probability)) = entry.lines.get(row) {
+            let style = pen.style(if *probability >= 0.5 { Role::Good } else { Role::Dim });
+            put_right(buf, area.x, y, end, &percent(*probability), style);
+        }
+    }
+    Some(rows as u16)
+}
+
+/// Parts of a text, each ending with a character that `ends` it, given how many there are so far.
+fn split(text: &str, ends: impl Fn(usize, char) -> bool) -> Vec<Range<usize>> {
+    let (mut parts, mut from) = (Vec::new(), 0);
+    for (count, (at, c)) in text.char_indices().enumerate() {
+        if ends(count + 1, c) {
+            parts.push(from..at + c.len_utf8());
+            from = at + c.len_utf8();
+        }
+    }
+    if from < text.len() || parts.is_empty() {
+        parts.push(from..text.len());
+    }
+    parts
+}
+
+/// A probability with the digits that tell small ones apart.
+fn percent(probability: f64) -> String {
+    match 100.0 * probability {
+        p if !p.is_finite() => "-".to_owned(),
+        p if p >= 99.95 => "100%".to_owned(),
+        p if p >= 10.0 => format!("{p:.0}%"),
+        p if p >= 0.1 => format!("{p:.1}%"),
+        _ => "<0.1%".to_owned(),
+    }
 }
 
 /// Earlier completions, oldest first, thinned by a power of two so that rows do not jump.

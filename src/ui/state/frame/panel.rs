@@ -30,6 +30,8 @@ impl Panel {
     pub const PREVIEW: Panel = Panel("preview");
     /// The next batch.
     pub const NEXT_BATCH: Panel = Panel("next_batch");
+    /// The newest value of every metric.
+    pub const METRICS: Panel = Panel("metrics");
     /// The events.
     pub const LOG: Panel = Panel("log");
 }

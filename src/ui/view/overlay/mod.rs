@@ -1,17 +1,18 @@
-//! Overlays: the palette, the question before leaving, the wait for a save.
+//! Overlays: the palette, the help, the config pane, a stage's card, questions, the wait for a save.
+
+mod card;
+mod config;
+mod help;
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{
-    config, help,
-    pen::{Canvas, Pen},
-};
+use super::pen::{Canvas, Pen};
 use crate::ui::{
     actions::{ACTIONS, palette},
     editor::Editor,
     paint::{clear, put, put_right, rule},
     panels,
-    state::{Both, Overlay, Question},
+    state::{Both, Click, Overlay, Question},
     strings,
     text::{Clean, bytes, pad, shorten, width, wrap},
     theme::Role,
@@ -24,6 +25,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         Some(Overlay::Help { scroll }) => help::draw(pen, *scroll, area, buf),
         Some(Overlay::Palette { field, chosen, why }) => palette(pen, field, (*chosen, why.as_ref()), area, buf),
         Some(Overlay::Config(pane)) => config::draw(pen, pane, area, buf),
+        Some(Overlay::Card) => card::draw(pen, area, buf),
         Some(Overlay::Ask { question, chosen }) => ask(pen, question, *chosen, area, buf),
         None if pen.state.leaving.is_some() && !pen.state.is_finished() => leaving(pen, area, buf),
         None => buf.drawn.caret = caret,
@@ -97,6 +99,7 @@ fn palette(pen: &Pen, field: &Editor, (chosen, why): (usize, Option<&Both>), are
         let name = entry.title(state.lang);
         let text = pad(&format!("{mark} {name}"), inner.width as usize);
         put(buf, inner.x, y, inner.right(), &text, pen.style(if here { Role::Chosen } else { Role::Text }));
+        buf.drawn.targets.push((Rect { y, height: 1, ..inner }, Click::Row(row)));
         // Its keys, or its title in the other language.
         let beside = entry.keys(state.lang).unwrap_or_else(|| entry.title(state.lang.other()));
         if width(&name) + 4 + width(&beside) <= inner.width as usize {
@@ -106,7 +109,7 @@ fn palette(pen: &Pen, field: &Editor, (chosen, why): (usize, Option<&Both>), are
     }
 }
 
-fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Buffer) {
+fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let live = state.live();
     let (title, words) = match question {
@@ -160,6 +163,8 @@ fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Buff
         let mark = if here { pen.glyphs.chosen } else { " " };
         let text = pad(&format!("{mark} {}", state.tr(*choice)), inner.width as usize);
         row(buf, top + at as u16, &text, if here { Role::Chosen } else { Role::Text });
+        let place = Rect { y: inner.y + top + at as u16, height: 1, ..inner };
+        buf.drawn.targets.push((place, Click::Row(at)));
     }
 }
 

@@ -19,10 +19,14 @@ pub enum Mode {
     Dialog,
     /// The help.
     Help,
+    /// The card of a stage.
+    Card,
     /// The list of the config pane.
     Config,
     /// The filter of the config pane.
     Filter,
+    /// What is looked for in a panel.
+    Find,
     /// The tree of runs.
     Tree,
     /// A line typed in the tree.
@@ -31,7 +35,7 @@ pub enum Mode {
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 12] = [
+    pub const ALL: [Mode; 14] = [
         Mode::Nav,
         Mode::Data,
         Mode::Vote,
@@ -40,14 +44,16 @@ impl Mode {
         Mode::Palette,
         Mode::Dialog,
         Mode::Help,
+        Mode::Card,
         Mode::Config,
         Mode::Filter,
+        Mode::Find,
         Mode::Tree,
         Mode::Name,
     ];
 
     /// Whether printable keys insert text.
     pub fn is_text(self) -> bool {
-        matches!(self, Mode::Text | Mode::Edit | Mode::Palette | Mode::Filter | Mode::Name)
+        matches!(self, Mode::Text | Mode::Edit | Mode::Palette | Mode::Filter | Mode::Find | Mode::Name)
     }
 }

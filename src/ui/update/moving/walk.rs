@@ -1,7 +1,9 @@
 //! Keys that move in a panel, list or text.
 
-use super::{config, data, msg::Cmd, stages, tree};
-use crate::ui::state::{AppState, Overlay, Panel, steps::Walk};
+use crate::ui::{
+    state::{AppState, Overlay, Panel, steps::Walk},
+    update::{Cmd, config, data, stages, tree},
+};
 
 /// Moves in whatever has the keys.
 pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
@@ -32,6 +34,8 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
     let sideways = matches!(to, Walk::Previous | Walk::Next);
     let paged = matches!(to, Walk::PageUp | Walk::PageDown);
     match state.focus {
+        // A list from its top.
+        Panel::METRICS if !sideways => state.scroll = to.from(state.scroll.min(limit), limit),
         Panel::ROLLOUT if sideways => return stages::other_rollout(state, to == Walk::Next),
         Panel::ROLLOUT if !paged => stages::move_token(state, to),
         Panel::BATCH if !paged => stages::move_spot(state, to),

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::pen::{Canvas, Pen, below};
+use crate::ui::view::pen::{Canvas, Pen, below};
 use crate::ui::{
     actions::{ACTIONS, Act},
     paint::{Pieces, clear, put_pieces, rule},

@@ -2,10 +2,10 @@
 
 use ratatui::layout::Rect;
 
-use super::pen::{Canvas, Pen, below};
+use crate::ui::view::pen::{Canvas, Pen, below};
 use crate::ui::{
     paint::{Pieces, clear, put, rule},
-    state::{ConfigKey, ConfigPane},
+    state::{Click, ConfigKey, ConfigPane},
     strings,
     text::{pad, shorten, wrap},
     theme::{GlyphSet, Role},
@@ -37,7 +37,8 @@ impl Columns {
 /// A row of the list.
 enum Row<'k> {
     Table(&'static str),
-    Key(&'k ConfigKey, bool),
+    /// With its place among the keys that are listed.
+    Key(&'k ConfigKey, usize),
 }
 
 /// Covers everything between header and footer.
@@ -125,7 +126,7 @@ fn list(pen: &Pen, found: &[&ConfigKey], chosen: usize, area: Rect, buf: &mut Ca
         if index == chosen {
             at = rows.len();
         }
-        rows.push(Row::Key(key, index == chosen));
+        rows.push(Row::Key(key, index));
     }
     // The selected row stays in the middle, so that its neighbours are seen on both sides.
     let high = area.height as usize;
@@ -134,7 +135,10 @@ fn list(pen: &Pen, found: &[&ConfigKey], chosen: usize, area: Rect, buf: &mut Ca
         let line = Rect { y: area.y + row as u16, height: 1, ..area };
         match item {
             Row::Table(table) => title(pen, table, line, buf),
-            Row::Key(key, chosen) => row_of(pen, key, *chosen, &columns, line, buf),
+            Row::Key(key, index) => {
+                buf.drawn.targets.push((line, Click::Row(*index)));
+                row_of(pen, key, *index == chosen, &columns, line, buf);
+            }
         }
     }
 }

@@ -1,0 +1,42 @@
+//! What is looked for in the log, the documents or the metrics.
+
+use super::Panel;
+use crate::{
+    base::fold::folded,
+    ui::{editor::Editor, state::AppState},
+};
+
+/// A text that is looked for in a panel: its lines are those that have every word of it; in the documents it leads from
+/// one to the next.
+#[derive(Clone, Debug)]
+pub struct Find {
+    /// The panel.
+    pub panel: Panel,
+    /// The field.
+    pub field: Editor,
+    /// Whether the field has the keys.
+    pub typing: bool,
+}
+
+impl AppState {
+    /// The panel whose contents can be looked through from the focused one.
+    pub fn findable(&self) -> Option<Panel> {
+        match self.focus {
+            Panel::SOURCES if self.data.open => Some(Panel::PREVIEW),
+            focus if [Panel::LOG, Panel::PREVIEW, Panel::METRICS].contains(&focus) => Some(focus),
+            _ => None,
+        }
+    }
+
+    /// What is looked for in a panel.
+    pub fn found_in(&self, panel: Panel) -> Option<&Find> {
+        self.find.as_ref().filter(|find| find.panel == panel && (find.typing || !find.field.is_empty()))
+    }
+
+    /// Whether a line of a panel has what is looked for there.
+    pub fn keeps(&self, panel: Panel, line: &str) -> bool {
+        let Some(find) = self.found_in(panel) else { return true };
+        let line = folded(line);
+        folded(find.field.text()).split_whitespace().all(|word| line.contains(word))
+    }
+}
