@@ -4,7 +4,9 @@ use super::*;
 use crate::protocol::Find;
 
 fn typed(state: &mut AppState, text: &str) {
-    text.chars().for_each(|c| drop(press(state, &[Key::char(c)])));
+    for c in text.chars() {
+        press(state, &[Key::char(c)]);
+    }
 }
 
 #[test]

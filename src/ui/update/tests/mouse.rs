@@ -120,7 +120,9 @@ fn stages_hints_and_rows_are_clicked() {
     mouse(&mut state, MouseAct::Press, help);
     assert_eq!(state.mode(), Mode::Help);
     press(&mut state, &[ESC, Key::char(':')]);
-    "save".chars().for_each(|c| drop(press(&mut state, &[Key::char(c)])));
+    for c in "save".chars() {
+        press(&mut state, &[Key::char(c)]);
+    }
     draw(&mut state, 120, 36);
     let row = state.drawn.targets.iter().find(|t| t.1 == Click::Row(0)).map(|t| middle(t.0)).unwrap_or_default();
     assert_eq!(mouse(&mut state, MouseAct::Press, row), [Cmd::Send(Command::Save)]);
@@ -141,9 +143,11 @@ fn no_click_anywhere_breaks_anything() {
             let acts = [MouseAct::Press, MouseAct::Drag, MouseAct::Release, MouseAct::WheelUp, MouseAct::WheelDown];
             for at in 0..u32::from(wide) * u32::from(high) {
                 let at = ((at % u32::from(wide)) as u16, (at / u32::from(wide)) as u16);
-                if (at.0 + at.1) % 7 == 0 {
+                if (at.0 + at.1).is_multiple_of(7) {
                     draw(&mut state, wide, high);
-                    acts.iter().for_each(|act| drop(mouse(&mut state, *act, at)));
+                    for act in acts {
+                        drop(mouse(&mut state, act, at));
+                    }
                 }
             }
         }

@@ -46,7 +46,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let mark = if stage.is_complete() { pen.glyphs.tick } else { pen.glyphs.dot };
     let run = stage.run.as_ref().map_or("", |run| run.name.as_str());
     let title = format!("{mark} {}  {}  {}", stage.title(state.lang), state.tr(words), shorten(run, 20));
-    let wide = lines.iter().map(|line| pieces_width(line)).max().unwrap_or(0).max(crate::ui::text::width(&title) + 4);
+    let wide = lines.iter().map(pieces_width).max().unwrap_or(0).max(crate::ui::text::width(&title) + 4);
     let inner = popup(pen, wide as u16, lines.len() as u16, &title, area, buf);
     for (row, line) in lines.iter().take(inner.height as usize).enumerate() {
         put_pieces(buf, inner.x, inner.y + row as u16, inner.right(), line);
