@@ -26,6 +26,9 @@ pub struct Pty {
     pub cursor_report: Option<&'static [u8]>,
 }
 
+/// Terminals so far, for a config folder of each.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
 pub const SIZE: PtySize = PtySize { rows: 36, cols: 120, pixel_width: 0, pixel_height: 0 };
 
 pub fn cells(n: u16) -> NonZero<u16> {
@@ -54,7 +57,6 @@ impl Pty {
         command.env_remove("NO_COLOR");
         command.env_remove("COLORFGBG");
         // Not the settings of whoever runs the tests, nor those that another test leaves.
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let own = format!("config-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         command.env("XDG_CONFIG_HOME", std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(own));
         for (name, value) in vars {
