@@ -660,7 +660,7 @@ impl Player {
                 self.tell(Event::Runs { runs: Vec::new(), unread: Vec::new() });
             }
             Command::Compare { .. } | Command::Inspect { .. } | Command::Fork { .. } | Command::Care(_) => {
-                self.refuse("there are no other runs")
+                self.refuse("there are no other runs");
             }
             Command::ShowRollout { which } => {
                 self.tell(feedback::rollout(at, which));
