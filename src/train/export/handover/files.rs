@@ -1,9 +1,6 @@
 //! The files of a hand-over.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -161,7 +158,7 @@ pub(super) fn prompts(given: &GivenPrompts) -> Result<Vec<NewFile<'static>>, Tra
     }
     let mut files = vec![NewFile::bytes("prompts.jsonl", text)];
     // What votes add to the scores is read by danlu alone.
-    let model = folder::folder(&given.reward)?.into_iter().filter(|file| file.name() != "taste.json");
+    let model = folder(&given.reward)?.into_iter().filter(|file| file.name() != "taste.json");
     files.extend(model.map(|file| file.within("reward")));
     Ok(files)
 }
