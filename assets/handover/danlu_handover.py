@@ -61,12 +61,16 @@ def arguments(doc):
     a = parser.parse_args()
     if not 1 <= a.steps <= P["steps"]:
         stop(f"--steps is {a.steps}, and the hand-over has 1 to {P['steps']} steps; export more with danlu export --steps N")
+    if a.fsdp and not torch.cuda.is_available():
+        stop("--fsdp shards a model over GPUs, and torch finds none; leave it out")
     check()
     if (a.out / "metrics.jsonl").is_file() and not a.resume:
         stop(f"{a.out} has a training already; add --resume to continue it, or remove that folder")
     # The rows of a step are divided among processes and passes; a loss over all of them does not depend on how.
     text = STAGE in ("pretrain", "sft")
     rows = P["batch_size"] * P["accumulation"] if text else P["rollouts"] // P["num_mini_batches"] if STAGE == "grpo" else P["order_width"]
+    if STAGE == "reward":
+        rows += -rows % WORLD  # filled with pairs that do not count
     if rows % WORLD:
         key = "rollouts" if STAGE == "grpo" else "batch_size"
         stop(f"a step has {rows} rows, which do not divide among {WORLD} processes; export again with --set {STAGE}.{key}=N for a multiple N of {WORLD}")
@@ -100,8 +104,8 @@ class Shards(torch.utils.data.Dataset):
 
 
 def engine():
-    return {"engine": f"transformers {transformers.__version__}",
-            "adapter": f"{WORLD} × {'cuda (' + torch.cuda.get_device_name() + ')' if torch.cuda.is_available() else 'cpu'}"}
+    kind, name = ("cuda", torch.cuda.get_device_name()) if torch.cuda.is_available() else ("cpu", "cpu")
+    return {"engine": f"transformers {transformers.__version__}, {WORLD} × {kind}", "adapter": name}
 
 
 class Log(TrainerCallback):
@@ -202,9 +206,10 @@ class Log(TrainerCallback):
         if state.global_step % EACH:
             return
         total, before, seconds = H["total_tokens"] + self.tokens_until(step - START), self.total, max(time.time() - self.mark, 1e-9)
-        if STAGE == "grpo":
-            total = H["total_tokens"] + int(logs.get("num_tokens", 0))
-        self.total, sums, self.sums = total, self.sums, {}
+        sums, self.sums = self.sums, {}
+        if STAGE == "grpo":  # the tokens of its answers
+            total = before + round(sums["completions/mean_length"] * P["rollouts"])
+        self.total = total
         self.put("metrics.jsonl", {
             "step": step, "loss": sums.pop("loss"), "learning_rate": self.rate(step - 1), "grad_norm": sums.pop("grad_norm", None), "applied": True,
             "tokens_per_second": (total - before) / seconds, "total_tokens": total,

@@ -8,7 +8,7 @@ log, checkpoints and, at the end, out/model for `danlu import`; `danlu watch` on
 """
 
 import json, math
-from danlu_handover import EACH, H, HERE, P, STAGE, START, Log, Shards, arguments, finish, stop
+from danlu_handover import EACH, H, HERE, P, STAGE, START, WORLD, Log, Shards, arguments, finish, stop
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -108,6 +108,8 @@ def messages(name, order=None):
     if order is None:
         return data.add_column("weight", [1.0] * len(data))
     order = np.load(HERE / order)
+    if STAGE == "reward":
+        order = np.pad(order, ((0, 0), (0, -order.shape[1] % WORLD)), constant_values=-1)
     drawn = (order >= 0).sum(1, keepdims=True)
     last = np.take_along_axis(order, drawn - 1, 1)
     data = data.select(np.where(order >= 0, order, last).flatten().tolist())
@@ -120,7 +122,7 @@ def preference_trainer(common, log):
     from trl.trainer.reward_trainer import DataCollatorForPreference
 
     tokenizer = AutoTokenizer.from_pretrained(HERE / "model")
-    common |= dict(remove_unused_columns=False, gradient_checkpointing=False)
+    common |= dict(remove_unused_columns=False, activation_checkpointing=False)
     if STAGE == "grpo":
         ends = json.loads((HERE / "model" / "generation_config.json").read_text())["eos_token_id"]
         unfinished = lambda completion_ids, **_: [0.0 if ids[-1] in ends else -P["missing_eos_penalty"] for ids in completion_ids]
@@ -152,10 +154,13 @@ def preference_trainer(common, log):
             outputs = model(**inputs, use_cache=False)
             chosen, rejected = outputs.logits.squeeze(-1).float().chunk(2)
             figures = {"accuracy": (chosen > rejected).float(), "margin": chosen - rejected, "mean_reward": (chosen + rejected) / 2}
+            seen = self._metrics["train" if model.training else "eval"]
             for name, figure in figures.items():
-                mean = self.accelerator.gather((weight * figure.detach()).mean().reshape(1)).mean().item()
-                self._metrics["train" if model.training else "eval"][name].append(mean)
-            each = -F.logsigmoid(chosen - rejected) + P["center_rewards_coefficient"] * (chosen + rejected) ** 2
+                seen[name].append(self.accelerator.gather((weight * figure.detach()).mean().reshape(1)).mean().item())
+            scores = self.accelerator.gather(outputs.logits.detach())
+            seen["min_reward"].append(scores.min().item()), seen["max_reward"].append(scores.max().item())
+            centre = P["center_rewards_coefficient"] if model.training else 0.0
+            each = -F.logsigmoid(chosen - rejected) + centre * (chosen + rejected) ** 2
             loss = (weight * each).mean()
             return (loss, outputs) if return_outputs else loss
 

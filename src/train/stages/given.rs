@@ -118,17 +118,21 @@ pub(crate) struct GivenPairs {
     pub order: Vec<Vec<usize>>,
     /// Tokens of each pair to train on.
     pub tokens: Vec<usize>,
+    /// Tokens of the held-out pairs.
+    pub held_out_tokens: usize,
 }
 
 impl GivenPairs {
     /// The texts of pairs that fit the context.
     pub(crate) fn new(pairs: &Pairs, [train, held_out]: &[Vec<Preference>; 2], order: Vec<Vec<usize>>) -> GivenPairs {
         let texts = |of: &[PairExample], texts: &[Preference]| of.iter().map(|pair| texts[pair.at].clone()).collect();
+        let length = |pair: &PairExample| pair.chosen.ids.len() + pair.rejected.ids.len();
         GivenPairs {
             train: texts(&pairs.train, train),
             held_out: texts(&pairs.held_out, held_out),
             order,
-            tokens: pairs.train.iter().map(|p| p.chosen.ids.len() + p.rejected.ids.len()).collect(),
+            tokens: pairs.train.iter().map(length).collect(),
+            held_out_tokens: pairs.held_out.iter().map(length).sum(),
         }
     }
 }

@@ -130,7 +130,7 @@ pub fn take_back(
     state.fork = lineage::fork_point(run.view())?;
     let Taken { part, model, tokenizer, state, events } = stages::take(&mut opening, state, params)?;
 
-    let engine = format!("{}, {}", trained.engine, state.adapter);
+    let engine = trained.engine;
     let logged = append(run, stage, told.step, &lines, events, &engine)?;
     let stay = Stay { pinned: lineage::pinned(run.view())?, ..Stay::default() };
     let written = checkpoint::save(&run.saver(), vec![part], &model, &tokenizer, &state, &stay)?;

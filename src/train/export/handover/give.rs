@@ -188,7 +188,7 @@ fn sources(config: &RunConfig, stage: StageId, given: &Given) -> Vec<Value> {
     };
     match &given.work {
         Work::Rows(rows) => {
-            let told = rows.sources.iter().filter(|source| source.weight > 0.0).map(|source| {
+            let told = rows.sources.iter().map(|source| {
                 let (license, url) = licence(&source.name);
                 json!({"name": source.name, "weight": source.weight, "documents": source.documents,
                     "tokens": source.tokens, "held_out_tokens": source.held_out_tokens, "license": license, "url": url})
@@ -204,7 +204,7 @@ fn sources(config: &RunConfig, stage: StageId, given: &Given) -> Vec<Value> {
                 Some(_) => (names.join(", "), UNKNOWN.to_owned()),
             };
             vec![json!({"name": "pairs", "weight": 1.0, "documents": pairs.train.len(),
-                "tokens": given.epoch_tokens, "held_out_tokens": 0, "license": license, "url": url})]
+                "tokens": given.epoch_tokens, "held_out_tokens": pairs.held_out_tokens, "license": license, "url": url})]
         }
         Work::Prompts(prompts) => vec![json!({"name": "prompts", "weight": 1.0, "documents": prompts.different,
             "tokens": 0, "held_out_tokens": 0, "license": BUILTIN_LICENCE, "url": UNKNOWN})],

@@ -77,9 +77,7 @@ pub(super) fn plan(
     }
 }
 
-/// Pairs that every step has room for: the largest number that a step draws, rounded up so that it divides by eight
-/// processes. A smaller step fills the rest with pairs that do not count.
+/// Pairs that every step has room for: the largest number that a step draws.
 pub(super) fn width(order: &[Vec<usize>]) -> usize {
-    let most = order.iter().map(Vec::len).max().unwrap_or(0);
-    if order.iter().all(|step| step.len() == most) { most } else { most.next_multiple_of(8) }
+    order.iter().map(Vec::len).max().unwrap_or(0)
 }

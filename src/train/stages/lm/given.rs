@@ -32,6 +32,9 @@ pub(crate) fn give(o: &mut Opening<'_>) -> Result<Given, TrainError> {
             o.model.dropout
         )));
     }
+    // Before anything is read or written: how far the newest checkpoint is.
+    let there = o.run.view().checkpoints().list()?;
+    given::target(o, there.iter().filter(|id| id.stage == stage).map(|id| id.step as usize).max().unwrap_or(0))?;
     let mut texts = Texts::read(o)?;
     let table = Arc::new(ParamTable::new(&texts.model));
     let now = live_edits::settings(&texts.corpus, texts.chats.as_ref(), o.plan);
