@@ -161,14 +161,15 @@ fn the_rows_are_those_that_danlu_draws_in_its_order() {
     assert!(told["sources"].as_array().unwrap().iter().all(|s| s["license"] == "public domain; compilation MIT"));
 }
 
+/// Preference pairs, one to three about a prompt.
+const PAIRS: usize = 90;
+
 /// A tiny run with a pretrained and a fine-tuned stage, and its own preference pairs.
 fn fine_tuned(dir: &Path) -> PathBuf {
-    let pairs: String = (0..24)
+    let pairs: String = (0..PAIRS)
         .map(|at| {
-            let (prompt, group) = (format!("第 {} 题", at / 3), at % 3);
-            let chosen = json!([{"role": "user", "content": prompt}, {"role": "assistant", "content": "好。"}]);
-            let rejected = format!("不好，{group}。");
-            json!({"prompt": prompt, "chosen": chosen[1]["content"], "rejected": rejected}).to_string() + "\n"
+            let prompt = format!("第 {} 题", if at < 30 { at } else { at / 3 });
+            json!({"prompt": prompt, "chosen": "好。", "rejected": format!("不好，{at}。")}).to_string() + "\n"
         })
         .collect();
     fs::write(dir.join("pairs.jsonl"), pairs).unwrap();
@@ -192,7 +193,8 @@ fn preferences_and_prompts_are_messages_in_the_order_of_steps() {
         let out = dir.path().join(stage);
         hand_over(&run, stage, &out, &["--steps", "6"]).good();
         let (train, held) = (lines(out.join("preferences.jsonl")), lines(out.join("heldout.jsonl")));
-        assert_eq!(train.len() + held.len(), 24);
+        assert_eq!(train.len() + held.len(), PAIRS);
+        assert!(!held.is_empty());
         for pair in train.iter().chain(&held) {
             assert_eq!((&pair["prompt"][0]["role"], &pair["chosen"][0]["role"]), (&json!("user"), &json!("assistant")));
         }

@@ -27,7 +27,7 @@ const HALF_FORMAT: u32 = 2;
 const STATE_LIMIT: u64 = 16 << 20;
 
 /// Largest plausible count: up to here f64 represents every integer.
-const MOST: u64 = 1 << 53;
+pub(crate) const MOST: u64 = 1 << 53;
 
 /// `state.json`: everything of a stage that is not a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -356,7 +356,7 @@ fn implausible(name: &str, data: &[f32]) -> usize {
 }
 
 /// The numbers of a model to be saved that are not finite or implausibly large.
-fn non_finite(parts: &[Part]) -> Option<String> {
+pub(crate) fn non_finite(parts: &[Part]) -> Option<String> {
     parts.iter().find_map(|part| {
         let [params, m, v, control] = &part.slabs;
         let slabs = [("", params), ("exp_avg.", m), ("exp_avg_sq.", v)];

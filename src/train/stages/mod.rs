@@ -45,17 +45,25 @@ pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     }
 }
 
-/// What a stage gives to another trainer.
-pub(super) fn give(o: &mut Opening<'_>) -> Result<Given, TrainError> {
-    match o.stage {
-        StageId::Pretrain | StageId::Sft => lm::give(o),
-        StageId::Reward => reward::give(o),
-        StageId::Dpo => dpo::give(o),
-        StageId::Grpo => grpo::give(o),
+/// Refuses a stage that no other trainer can take over.
+pub(super) fn may_give(stage: StageId) -> Result<(), TrainError> {
+    match stage {
         StageId::Ppo => Err(TrainError::Input(
             "ppo cannot be handed over, since TRL has no counterpart of its value net with the KL in the reward; hand over grpo or dpo, or train ppo in danlu"
                 .to_owned(),
         )),
+        StageId::Pretrain | StageId::Sft | StageId::Reward | StageId::Dpo | StageId::Grpo => Ok(()),
+    }
+}
+
+/// What a stage gives to another trainer.
+pub(super) fn give(o: &mut Opening<'_>) -> Result<Given, TrainError> {
+    may_give(o.stage)?;
+    match o.stage {
+        StageId::Pretrain | StageId::Sft => lm::give(o),
+        StageId::Reward => reward::give(o),
+        StageId::Dpo => dpo::give(o),
+        StageId::Grpo | StageId::Ppo => grpo::give(o),
     }
 }
 

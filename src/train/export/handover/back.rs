@@ -36,6 +36,8 @@ use crate::{
 const NAME: &str = "handover.json";
 /// Limit on its length.
 const LIMIT: u64 = 64 << 20;
+/// Most characters of a name of what trained.
+const LONGEST: usize = 120;
 /// The files that the script puts beside the weights, and that are checked before anything is used.
 const FILES: [&str; 6] =
     ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "metrics.jsonl", "events.jsonl"];
@@ -130,10 +132,14 @@ pub fn take_back(
     state.fork = lineage::fork_point(run.view())?;
     let Taken { part, model, tokenizer, state, events } = stages::take(&mut opening, state, params)?;
 
+    let parts = vec![part];
+    if let Some(what) = checkpoint::non_finite(&parts) {
+        return Err(TrainError::Input(format!("{}: {what}; train it with a lower learning_rate", from.display())));
+    }
     let engine = trained.engine;
     let logged = append(run, stage, told.step, &lines, events, &engine)?;
     let stay = Stay { pinned: lineage::pinned(run.view())?, ..Stay::default() };
-    let written = checkpoint::save(&run.saver(), vec![part], &model, &tokenizer, &state, &stay)?;
+    let written = checkpoint::save(&run.saver(), parts, &model, &tokenizer, &state, &stay)?;
     notes.extend(written.left);
     let path = written.saved.checkpoint.path;
     Ok(Back { checkpoint: path, step: trained.step, engine, logged, notes })
@@ -192,7 +198,13 @@ fn read(dir: &Path) -> Result<Option<Told>, TrainError> {
         let (format, danlu) = (version.format, version.danlu);
         return Err(wrong(format!("it has format {format}, and this danlu reads {FORMAT}; use danlu {danlu}")));
     }
-    let told = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("{e}; copy the folder again")))?;
+    let mut told: Told = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("{e}; copy the folder again")))?;
+    if let Some(trained) = &mut told.result {
+        // They are shown in lines.
+        for name in [&mut trained.engine, &mut trained.adapter, &mut trained.driver] {
+            *name = name.chars().take(LONGEST).collect();
+        }
+    }
     Ok(Some(told))
 }
 
@@ -295,6 +307,7 @@ fn logged(from: &Path, stage: StageId, start: u64, end: u64) -> Result<Logged, T
             && of == stage
             && record.step as u64 == at + 1
             && at < end
+            && record.total_tokens <= checkpoint::MOST
         {
             (at, total_tokens) = (at + 1, record.total_tokens);
             steps.push(line.clone());

@@ -60,6 +60,7 @@ pub fn hand_over(
     chinese: bool,
 ) -> Result<HandOver, TrainError> {
     let stage = setup.stage;
+    stages::may_give(stage)?;
     let (model, stage_plan) = (config.model()?, config.plan(stage)?);
     let mut notes = Vec::new();
     if let Some(missing) = crate::train::run::lineage::missing(run.view(), stage, false)? {

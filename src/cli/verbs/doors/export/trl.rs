@@ -1,6 +1,6 @@
 //! `danlu export --for trl`: a stage as a folder for torchrun.
 
-use std::path::Path;
+use std::{path::Path, sync::Once};
 
 use super::{Export, above, whole};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     compute::Device,
     store::{Fs as _, Kind, RESERVE, RealFs, Run, StoreError, may_write},
     train::{
-        Setup, TrainError,
+        Progress, Setup, TrainError,
         config::RunConfig,
         export::{HandOver, hand_over},
     },
@@ -34,7 +34,16 @@ impl Export {
         may_write(&RealFs, out, Kind::Dir, self.existing()).map_err(TrainError::from)?;
         let view = self.view("stage that can be handed over")?;
         let sets = self.set.clone();
-        let setup = Setup { stage, steps: self.steps, seed: common.seed, sets, ..Setup::default() };
+        // The questions that the run's own model answers first, for pairs of its answers.
+        let once = Once::new();
+        let progress = Progress::to(move |_, of| {
+            once.call_once(|| {
+                output::note(&format!(
+                    "{stage}: the run's own model answers {of} questions first; its answers are kept"
+                ));
+            });
+        });
+        let setup = Setup { stage, steps: self.steps, seed: common.seed, sets, progress, ..Setup::default() };
         let text = view.config().map_err(TrainError::from)?;
         let config = RunConfig::parse(&text, &setup.pairs(), stage).map_err(TrainError::from)?;
         if config.size == "auto" {
