@@ -84,14 +84,13 @@ def collate(rows):
 
 def load(cls, folder):
     # The weights and moments are f32; --bf16 computes the products of a step in bf16, and nothing else.
-    model = cls.from_pretrained(HERE / folder, dtype=torch.float32, attn_implementation="sdpa")
-    model.config.use_cache = False  # with a cache transformers drops the mask between the examples of a row
-    return model
+    return cls.from_pretrained(HERE / folder, dtype=torch.float32, attn_implementation="sdpa")
 
 
 def text_trainer(common, log):
     """pretrain and sft: danlu's own rows, so that every loss can be compared with danlu's."""
-    args = TrainingArguments(**common, remove_unused_columns=False, average_tokens_across_devices=True)
+    # With a cache transformers drops the mask between the examples of a row; a loss is the mean over all processes.
+    args = TrainingArguments(**common, remove_unused_columns=False, average_tokens_across_devices=True, use_cache=False)
     data = Shards() if H["shards"] else Rows(*sorted(name for name in H["files"] if name.startswith("rows/rows-")))
     log.held_out = Rows, collate
     trainer = type("TextTrainer", (AsInDanlu, Trainer), {})
