@@ -22,9 +22,11 @@ EACH = P["num_mini_batches"] * P["num_iterations"] if STAGE == "grpo" else 1
 OTHERS = ("learning_rate", "epoch", "total_flos", "num_tokens", "step_time", "num_input_tokens_seen")
 
 
-def stop(why):
-    """Ends every process; the first one says why."""
-    sys.exit(f"train.py: {why}" if RANK == 0 else 2)
+def stop(why, code=2):
+    """Ends every process; the first one says why. The code is 2 for bad input."""
+    if RANK == 0:
+        print(f"train.py: {why}", file=sys.stderr, flush=True)
+    sys.exit(code)
 
 
 def info(path):
@@ -45,7 +47,8 @@ def check():
             there = "missing" if size is None else f"{size} bytes long"
             stop(f"{name} is {there}, and handover.json names {told['bytes']} bytes; copy the folder again as a whole")
         if LOCAL == 0 and info(path)["blake3"] not in (None, told["blake3"]):
-            sys.exit(f"train.py: {name} has other bytes than handover.json says; copy the folder again")
+            print(f"train.py: {name} has other bytes than handover.json says; copy the folder again", file=sys.stderr, flush=True)
+            sys.exit(2)
 
 
 def arguments(doc):
@@ -202,7 +205,7 @@ class Log(TrainerCallback):
         if not math.isfinite(logs["loss"]):
             reason = f"failed: the loss of step {step} is not finite"
             self.event("finished", step=step, reason=reason, failed=True, seconds=time.time() - self.begun)
-            stop(f"the loss of step {step} is {logs['loss']}; export again with a lower learning_rate, or resume from an earlier checkpoint")
+            stop(f"the loss of step {step} is {logs['loss']}; export again with a lower learning_rate, or resume from an earlier checkpoint", 1)
         if state.global_step % EACH:
             return
         total, before, seconds = H["total_tokens"] + self.tokens_until(step - START), self.total, max(time.time() - self.mark, 1e-9)

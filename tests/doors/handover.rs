@@ -283,8 +283,16 @@ fn a_stage_in_its_middle_says_what_stays_behind() {
     let weights = |dir: &Path| fs::read(dir.join("model.safetensors")).unwrap();
     assert!(weights(&out.join("model")) == weights(&stage_checkpoint(&run, "sft", 2)));
     let (_, tokens) = array(&out.join("rows/tokens.npy"));
-    danlu(["train", "--run", &text(&run), "--stage", "sft", "--steps", "5"]).good();
-    assert_eq!(trained_tokens(&run, "sft")[2..], tokens.iter().map(|n| i64::from(*n)).collect::<Vec<_>>());
+    let twin = dir.path().join("twin");
+    copy_all(&run, &twin);
+    danlu(["train", "--run", &text(&twin), "--stage", "sft", "--steps", "5"]).good();
+    assert_eq!(trained_tokens(&twin, "sft")[2..], tokens.iter().map(|n| i64::from(*n)).collect::<Vec<_>>());
+    // Back: the steps before the hand-over stay those of danlu.
+    trained(&out, &twin, "sft", 5);
+    let done = import(&run, "sft", &out).object();
+    assert_eq!((&done["step"], &done["logged"]), (&json!(5), &json!(3)));
+    assert_eq!(trained_tokens(&run, "sft"), trained_tokens(&twin, "sft"));
+    assert!(checkpoints(&run).contains(&"sft-00000002".to_owned()), "the older one stays");
 }
 
 /// More tokens than fit on a disk as rows: the texts, without the order, and that is said.
