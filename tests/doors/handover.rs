@@ -393,11 +393,16 @@ fn what_was_trained_elsewhere_is_a_checkpoint_with_its_lineage() {
     let tree = danlu(["runs", "--dir", &text(dir.path())]);
     assert!(tree.good().out.contains("r  1m  transformers 5.24.0, 8 × cuda"), "{}", tree.out);
 
+    let shown = danlu(["inspect", &text(&made)]);
+    assert!(shown.good().out.contains("transformers 5.24.0, 8 × cuda (NVIDIA H200)"), "{}", shown.out);
+
     // danlu goes on from it, says who trained it, and the next stage starts from it.
     let more = train(&run, &sets, &["--steps", "7"]);
     let said = "the checkpoint was made on NVIDIA H200 (torch 2.11.0)";
     assert!(more.good().out.contains(said), "{}", more.out);
     import(&run, "pretrain", &out).refused(2, &["at step 7, past step 0"]);
+    let tree = danlu(["runs", "--dir", &text(dir.path())]);
+    assert!(tree.good().out.contains("trained by transformers 5.24.0, 8 × cuda"), "{}", tree.out);
     finetune(&run, &["batch_size=2", "context=64"], &["--steps", "1"]).good();
     assert_eq!(json_file(&stage_checkpoint(&run, "sft", 1).join("state.json"))["parent"], "pretrain-00000007");
 }
