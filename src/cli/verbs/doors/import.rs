@@ -51,7 +51,9 @@ impl Import {
         let run = Run::open(RealFs::shared(), view.dir()).map_err(TrainError::from)?;
         let Back { checkpoint, step, engine, logged, notes } =
             take_back(&run, &mut device, &config, &setup, &self.dir)?;
-        notes.iter().for_each(|note| output::note(note));
+        for note in &notes {
+            output::note(note);
+        }
         let path = checkpoint.display();
         if self.json {
             output::json(

@@ -1,14 +1,18 @@
 //! The files of a hand-over.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde_json::{Value, json};
 
 use super::plan::width;
 use crate::{
+    base::{StageId, clean},
     data::{Batcher, Role, Shape, Tokenizer},
     nn::{Head, ModelConfig, ParamTable},
-    store::NewFile,
+    store::{NewFile, tensors_len, write_tensors},
     train::{
         error::TrainError,
         export::{
@@ -32,14 +36,14 @@ pub(super) fn model(
     table: Arc<ParamTable>,
     params: Vec<f32>,
     tokenizer: &Tokenizer,
-    stage: crate::base::StageId,
+    stage: StageId,
 ) -> Result<Vec<NewFile<'static>>, TrainError> {
-    let text = crate::base::clean::json_pretty(&config.to_json_as(head)).unwrap_or_default() + "\n";
-    let bytes = crate::store::tensors_len(&model_folder::tensors(&table, &params), &Default::default())?;
+    let text = clean::json_pretty(&config.to_json_as(head)).unwrap_or_default() + "\n";
+    let bytes = tensors_len(&model_folder::tensors(&table, &params), &BTreeMap::new())?;
     let mut files = vec![
         NewFile::bytes("config.json", text),
         NewFile::writer("model.safetensors", bytes, move |to| {
-            crate::store::write_tensors(to, &model_folder::tensors(&table, &params), &Default::default())
+            write_tensors(to, &model_folder::tensors(&table, &params), &BTreeMap::new())
         }),
     ];
     files.extend(for_use(config, tokenizer, stage));

@@ -8,7 +8,7 @@ use crate::{
     compute::Device,
     store::{Book, NewFile, Run},
     train::{
-        config::{RunConfig, UNKNOWN, setup::Setup},
+        config::{RunConfig, SourceConfig, UNKNOWN, setup::Setup},
         error::TrainError,
         export::{BUILTIN_LICENCE, is_builtin},
         run::tokenizer::heal_tokenizer,
@@ -180,7 +180,7 @@ fn index(told: Value, files: &[NewFile<'_>], book: Book) -> Result<NewFile<'stat
 fn sources(config: &RunConfig, stage: StageId, given: &Given) -> Vec<Value> {
     let origin = |name: &str| {
         let known = config.source.iter().chain(&config.stage(stage).source).find(|source| source.name == name);
-        known.map_or([UNKNOWN, UNKNOWN], |source| source.origin())
+        known.map_or([UNKNOWN, UNKNOWN], SourceConfig::origin)
     };
     let pair = |[license, url]: [&str; 2]| (license.to_owned(), url.to_owned());
     let licence = |name: &str| {

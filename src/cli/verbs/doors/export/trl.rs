@@ -6,7 +6,7 @@ use super::{Export, above, whole};
 use crate::{
     cli::{Common, Failure, Outcome, output},
     compute::Device,
-    store::{Fs as _, Kind, RESERVE, RealFs, Run, StoreError, may_write},
+    store::{Fs as _, Kind, NewFile, RESERVE, RealFs, Run, StoreError, may_write},
     train::{
         Progress, Setup, TrainError,
         config::RunConfig,
@@ -57,8 +57,10 @@ impl Export {
         let run = Run::open(RealFs::shared(), view.dir()).map_err(TrainError::from)?;
         let HandOver { files, notes, steps, rows: (rows, what) } =
             hand_over(&run, &mut device, &config, &setup, common.language() == Lang::Zh)?;
-        notes.iter().for_each(|note| output::note(note));
-        let bytes: u64 = files.iter().map(|file| file.len()).sum();
+        for note in &notes {
+            output::note(note);
+        }
+        let bytes: u64 = files.iter().map(NewFile::len).sum();
         output::note(&match common.language() {
             Lang::Zh => format!("{}：{steps} 步，{rows} {}，{bytes} 字节", out.display(), word(what)),
             Lang::En => format!("{}: {steps} steps, {rows} {what}, {bytes} bytes", out.display()),
