@@ -46,6 +46,8 @@ pub struct TreeCheckpoint {
     pub eval_loss: Option<f64>,
     /// What names it: later stages of its run, forks.
     pub needed_by: Vec<String>,
+    /// What trained it: `cpu`, `wgpu`, or the trainer that a stage was handed over to.
+    pub engine: String,
     /// Bytes of its files.
     pub bytes: u64,
     /// Its folder.

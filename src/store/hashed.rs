@@ -1,8 +1,10 @@
 //! Files that are counted and hashed while they are written.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     path::Path,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,29 @@ pub struct FileInfo {
     pub bytes: u64,
     /// blake3 of its bytes, in hexadecimal.
     pub blake3: String,
+}
+
+/// Lengths and hashes of files, taken while they are written.
+#[derive(Clone, Debug, Default)]
+pub struct Book(Arc<Mutex<BTreeMap<String, FileInfo>>>);
+
+impl Book {
+    /// What is known so far, by name.
+    pub fn read(&self) -> BTreeMap<String, FileInfo> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The content of a file that is entered under `name` when it is written.
+    pub(super) fn noting<'a>(&self, name: String, fill: Fill<'a>) -> Fill<'a> {
+        let book = Arc::clone(&self.0);
+        Box::new(move |to| {
+            let mut hashing = Hashing::new(to);
+            fill(&mut hashing)?;
+            let (_, info) = hashing.finish();
+            book.lock().unwrap_or_else(PoisonError::into_inner).insert(name, info);
+            Ok(())
+        })
+    }
 }
 
 /// A writer that counts and hashes what it passes on.

@@ -30,7 +30,7 @@ pub use checkpoint::{
 pub use error::StoreError;
 pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limited, read_limited};
 pub(crate) use fs::{ensure_dirs, open_input, write_atomically};
-pub use hashed::FileInfo;
+pub use hashed::{Book, FileInfo};
 pub use lock::{RUNS, RunLock, holder};
 pub use log::{Log, Tail, Torn, each_record, each_record_back, read_from, read_portion};
 pub use models::{

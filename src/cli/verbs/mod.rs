@@ -49,8 +49,10 @@ pub(super) enum Verb {
     Replay(tree::Replay),
     /// Look into a file or folder of weights: tensors, totals, metadata, tokenizer; only headers are read
     Inspect(doors::inspect::Inspect),
-    /// Write a model as GGUF (llama.cpp, Ollama) or as a clean Hugging Face folder, or a run's logs or data
+    /// Write a model as GGUF (llama.cpp, Ollama) or as a clean Hugging Face folder, a run's logs or data, or a stage for TRL
     Export(doors::export::Export),
+    /// Take a stage back that was trained elsewhere after export --for: a checkpoint with its lineage, and its curve
+    Import(doors::import::Import),
     /// What a model costs: parameters, operations, bytes, time, energy and money, with every assumption
     Estimate(doors::estimate::Estimate),
     /// List adapters and which one `auto` picks
@@ -68,7 +70,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 4] = [
     ("Train", &["train", "recipe", "data", "config", "fork"]),
     ("Look", &["runs", "compare", "replay", "inspect", "estimate", "adapters", "check", "bench"]),
     ("Models", &["generate", "score", "overfit"]),
-    ("Doors", &["export", "completions"]),
+    ("Doors", &["export", "import", "completions"]),
 ];
 
 impl Verb {
@@ -88,6 +90,7 @@ impl Verb {
             Self::Replay(verb) => verb.run(common),
             Self::Inspect(verb) => verb.run(common),
             Self::Export(verb) => verb.run(common),
+            Self::Import(verb) => verb.run(common),
             Self::Estimate(verb) => verb.run(common),
             Self::Adapters(verb) => verb.run(common),
             Self::Check(verb) => verb.run(common),

@@ -21,7 +21,7 @@ use crate::{
     store::{
         error::{At, StoreError},
         fs::{Kind, Synced, clear_away},
-        hashed::{Fill, write_file},
+        hashed::{Book, Fill, write_file},
         lock::RunLock,
         names::Scratch,
         safetensors::{TensorRef, tensors_len, write_tensors},
@@ -74,6 +74,18 @@ impl<'a> NewFile<'a> {
     ) -> Result<Self, StoreError> {
         let bytes = tensors_len(&tensors, &counters)?;
         Ok(Self::writer(name, bytes, move |to| write_tensors(to, &tensors, &counters)))
+    }
+
+    /// The same file inside a folder.
+    #[must_use]
+    pub fn within(self, folder: &str) -> Self {
+        Self { name: format!("{folder}/{}", self.name), ..self }
+    }
+
+    /// The same file, entered in a book when it is written.
+    #[must_use]
+    pub fn noted(self, book: &Book) -> Self {
+        Self { fill: book.noting(self.name.clone(), self.fill), ..self }
     }
 
     /// A file that `fill` writes; it must write exactly `bytes` bytes.

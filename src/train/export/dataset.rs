@@ -1,10 +1,10 @@
 //! A run's data for other trainers: token ids as NumPy files, the tokenizer, conversations and preferences as messages.
 
-use std::io::{self, Write};
+use std::io;
 
 use serde_json::{Value, json};
 
-use super::folder::BUILTIN_LICENCE;
+use super::{folder::BUILTIN_LICENCE, npy::npy};
 use crate::{
     base::{StageId, clean},
     data::{Preference, Role, Turn, builtin_held_out_preferences, builtin_preferences},
@@ -31,7 +31,7 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
             let (ids, starts) = (format!("source-{at:02}-{which}.npy"), format!("source-{at:02}-{which}-starts.npy"));
             streams.push(json!({"split": which, "ids": ids, "starts": starts, "tokens": stream.len(),
                 "documents": stream.documents()}));
-            files.push(npy(&ids, "<u4", stream.len(), 4, move |to| {
+            files.push(npy(&ids, "<u4", &[stream.len()], move |to| {
                 let mut result = Ok(());
                 let each = stream.each(|ids| {
                     if result.is_ok() {
@@ -41,7 +41,7 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
                 result.and(each.map_err(io::Error::other))
             }));
             let places: Vec<u64> = (0..stream.documents()).map(|d| stream.document(d).start as u64).collect();
-            files.push(npy(&starts, "<u8", places.len(), 8, move |to| to.write_all(bytemuck::cast_slice(&places))));
+            files.push(npy(&starts, "<u8", &[places.len()], move |to| to.write_all(bytemuck::cast_slice(&places))));
         }
         let [license, url] = match config.source.iter().find(|s| s.name == source.name) {
             Some(written) => written.origin(),
@@ -66,11 +66,8 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
         let sources = pairs::read_sources(config, run.view().dir(), &mut Vec::new())?;
         sources.into_iter().flat_map(|s| s.pairs.into_iter().chain(s.split)).collect()
     };
-    // TRL takes texts as they are and applies no template to them; to messages it does.
-    for Preference { prompt, chosen, rejected, task, .. } in all {
-        let answer = |text: &str| json!([{"role": Role::Assistant, "content": text}]);
-        let record = json!({"prompt": messages(&prompt), "chosen": answer(&chosen), "rejected": answer(&rejected), "task": task});
-        line(&mut preferences, &record)?;
+    for pair in &all {
+        line(&mut preferences, &messages_of_pair(pair))?;
         pair_count += 1;
     }
     let header = json!({
@@ -96,11 +93,19 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
     Ok(files)
 }
 
-fn messages(turns: &[Turn]) -> Value {
+/// Turns as messages.
+pub(super) fn messages(turns: &[Turn]) -> Value {
     turns.iter().map(|turn| json!({"role": turn.role, "content": turn.content})).collect()
 }
 
-fn line(to: &mut String, record: &Value) -> Result<(), TrainError> {
+/// A pair as messages: TRL takes texts as they are and applies no template to them; to messages it does.
+pub(super) fn messages_of_pair(Preference { prompt, chosen, rejected, task, .. }: &Preference) -> Value {
+    let answer = |text: &str| json!([{"role": Role::Assistant, "content": text}]);
+    json!({"prompt": messages(prompt), "chosen": answer(chosen), "rejected": answer(rejected), "task": task})
+}
+
+/// Appends a record as a line.
+pub(super) fn line(to: &mut String, record: &Value) -> Result<(), TrainError> {
     // Serialising JSON values cannot fail.
     to.push_str(&clean::json(record).map_err(|e| StoreError::Io {
         doing: "write",
@@ -109,27 +114,4 @@ fn line(to: &mut String, record: &Value) -> Result<(), TrainError> {
     })?);
     to.push('\n');
     Ok(())
-}
-
-/// A NumPy file (version 1.0) of one dimension; `fill` writes its `count` elements of `size` bytes, little-endian.
-fn npy<'a>(
-    name: &str,
-    kind: &str,
-    count: usize,
-    size: usize,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'a,
-) -> NewFile<'a> {
-    let mut head = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({count},), }}");
-    // The data begin at a multiple of 64.
-    while !(head.len() + 11).is_multiple_of(64) {
-        head.push(' ');
-    }
-    head.push('\n');
-    let bytes = (10 + head.len() + count * size) as u64;
-    NewFile::writer(name, bytes, move |to| {
-        to.write_all(b"\x93NUMPY\x01\x00")?;
-        to.write_all(&(head.len() as u16).to_le_bytes())?;
-        to.write_all(head.as_bytes())?;
-        fill(to)
-    })
 }

@@ -27,7 +27,7 @@ const HALF_FORMAT: u32 = 2;
 const STATE_LIMIT: u64 = 16 << 20;
 
 /// Largest plausible count: up to here f64 represents every integer.
-const MOST: u64 = 1 << 53;
+pub(crate) const MOST: u64 = 1 << 53;
 
 /// `state.json`: everything of a stage that is not a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -257,24 +257,29 @@ pub fn files<'a>(
         files.push(NewFile::tensors(&name("optimizer.safetensors"), optimizer, BTreeMap::new())?);
         files.extend(part.also.iter().map(|(file, text)| NewFile::bytes(&name(file), text.clone())));
     }
+    files.extend(for_use(config, tokenizer, state.stage));
+    files.extend([NewFile::bytes("state.json", pretty(&json!(State { format: FORMAT, precision, ..state.clone() })))]);
+    Ok(files)
+}
+
+/// The files with which a model is used: settings of generation, tokenizer.
+pub(crate) fn for_use(config: &ModelConfig, tokenizer: &Tokenizer, stage: StageId) -> [NewFile<'static>; 3] {
     let mut ends: Vec<u32> = config.eos_token_id.into_iter().collect();
-    if state.stage.chat() {
+    if stage.chat() {
         // A chat answer ends with the end of its turn.
         ends.extend(tokenizer.turn_end().filter(|end| !ends.contains(end)));
     }
     let generation = json!({
         "do_sample": true, "temperature": 0.8, "top_k": 40, "eos_token_id": ends, "pad_token_id": config.pad_token_id,
     });
-    files.extend([
+    [
         NewFile::bytes("generation_config.json", pretty(&generation)),
         NewFile::bytes("tokenizer.json", tokenizer.checkpoint_json()),
         NewFile::bytes(
             "tokenizer_config.json",
             tokenizer.config_json(config.max_position_embeddings, chat_template(tokenizer)),
         ),
-        NewFile::bytes("state.json", pretty(&json!(State { format: FORMAT, precision, ..state.clone() }))),
-    ]);
-    Ok(files)
+    ]
 }
 
 /// The state.json of a checkpoint in a fork that begins with it.
@@ -351,7 +356,7 @@ fn implausible(name: &str, data: &[f32]) -> usize {
 }
 
 /// The numbers of a model to be saved that are not finite or implausibly large.
-fn non_finite(parts: &[Part]) -> Option<String> {
+pub(crate) fn non_finite(parts: &[Part]) -> Option<String> {
     parts.iter().find_map(|part| {
         let [params, m, v, control] = &part.slabs;
         let slabs = [("", params), ("exp_avg.", m), ("exp_avg_sq.", v)];

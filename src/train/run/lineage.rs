@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     base::{StageId, shell},
-    nn::{ModelConfig, ParamTable},
+    nn::{Head, ModelConfig, ParamTable},
     protocol::{ForkPoint, StageInfo},
     store::{Checkpoint, CheckpointId, RunView},
     train::{
@@ -256,7 +256,17 @@ pub(crate) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
 /// tokens, padding) gets new rows, each the mean of the old ones: a random row in a table of another scale would be
 /// among the likeliest next tokens, or never be one. The others are unchanged.
 pub(crate) fn weights_of(from: &Path, model: &ModelConfig, table: &ParamTable) -> Result<Vec<f32>, TrainError> {
-    let (theirs, their_table, their_slab) = model_folder::load(from)?;
+    weights_as(from, Head::Language, model, table)
+}
+
+/// The same for a model with the output `head`.
+pub(crate) fn weights_as(
+    from: &Path,
+    head: Head,
+    model: &ModelConfig,
+    table: &ParamTable,
+) -> Result<Vec<f32>, TrainError> {
+    let (theirs, their_table, their_slab) = model_folder::load_as(from, head)?;
     let mut same = theirs.clone();
     // Fields that training may change, or that the tokenizer determines, are not part of the shape.
     (same.dropout, same.initializer_range) = (model.dropout, model.initializer_range);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     data::{DataError, LARGEST_CONFIG, Tokenizer, read::to_text},
-    nn::{ModelConfig, ParamTable, end_ids},
+    nn::{Head, ModelConfig, ParamTable, end_ids},
     store::{
         LFS_POINTER, Links, RealFs, Shapes, StoreError, TensorFile, TensorRef, manifest_beside, no_model, read_limited,
         read_model, read_shapes, zeros,
@@ -98,6 +98,11 @@ const READ: [&str; 6] = [
 /// Reads `config.json` and `model.safetensors` (or shards): the configuration, its table and the parameter buffer. All
 /// shapes are checked before allocation, and if there is a manifest, the bytes must match it.
 pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainError> {
+    load_as(dir, Head::Language)
+}
+
+/// The same for a model with the output `head`.
+pub fn load_as(dir: &Path, head: Head) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainError> {
     let manifest = manifest_beside(&RealFs, dir, Links::Follow)?;
     if let Some(manifest) = &manifest {
         READ.into_iter().try_for_each(|name| manifest.check(name))?;
@@ -110,9 +115,12 @@ pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainErro
             dir.display()
         ))
     })?;
-    let config = ModelConfig::from_json(&text)
+    let config = ModelConfig::from_json_as(&text, head)
         .map_err(|e| TrainError::Input(format!("{}: {e}", dir.join("config.json").display())))?;
-    let table = ParamTable::new(&config);
+    let table = match head {
+        Head::Language => ParamTable::new(&config),
+        Head::Score => ParamTable::scalar(&config),
+    };
     let shapes = read_shapes(&RealFs, dir, Links::Follow)?;
     compare(&shapes, &table, &config)?;
     if let Some(manifest) = &manifest {

@@ -176,7 +176,7 @@ impl Opening<'_> {
             let (parent, weights) = self.parent(model, table)?;
             return Ok((self.begun_from(parent, history), weights));
         };
-        same_tokenizer(from, tokenizer, self.notes)?;
+        same_tokenizer(&format!("--from {}", from.display()), from, tokenizer, self.notes)?;
         let weights = lineage::weights_of(from, model, table)?;
         let (parent, digest) = lineage::origin(self.run.view(), from)?;
         let mut state = State::new(self.stage, self.config.seed, history, String::new());
@@ -240,7 +240,7 @@ impl Opening<'_> {
         }
         let new = |history| State::new(stage, self.config.seed, history, String::new());
         let (state, params) = if let Some(from) = &self.setup.from {
-            same_tokenizer(from, tokenizer, self.notes)?;
+            same_tokenizer(&format!("--from {}", from.display()), from, tokenizer, self.notes)?;
             let (parent, parent_digest) = lineage::origin(run.view(), from)?;
             let state = State { parent: Some(parent), parent_digest, ..new(history) };
             (state, lineage::weights_of(from, model, table)?)
@@ -255,29 +255,29 @@ impl Opening<'_> {
     }
 }
 
-/// Rejects weights trained with a tokenizer in which the run's ids have other meanings.
-fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Result<(), TrainError> {
+/// Rejects weights trained with a tokenizer in which the run's ids have other meanings; `what` names the folder.
+pub(crate) fn same_tokenizer(
+    what: &str,
+    from: &Path,
+    ours: &Tokenizer,
+    notes: &mut Vec<String>,
+) -> Result<(), TrainError> {
     let Some(theirs) = model_folder::tokenizer(from)? else {
         notes.push(format!(
-            "--from {}: it has no tokenizer.json; the run's tokenizer is used, and its ids may mean something else to these weights",
-            from.display()
+            "{what}: it has no tokenizer.json; the run's tokenizer is used, and its ids may mean something else to these weights"
         ));
         return Ok(());
     };
-    notes.extend(theirs.remark().map(|remark| format!("--from {}: {remark}", from.display())));
+    notes.extend(theirs.remark().map(|remark| format!("{what}: {remark}")));
     if ours.own_template().is_some() {
-        notes.push(format!("--from {}: the model keeps its own chat template", from.display()));
+        notes.push(format!("{what}: the model keeps its own chat template"));
     } else if let Some(why) = theirs.refused_template() {
-        notes.push(format!(
-            "--from {}: its chat template is not used, since {why}; danlu's takes its place",
-            from.display()
-        ));
+        notes.push(format!("{what}: its chat template is not used, since {why}; danlu's takes its place"));
     }
     // The run's tokenizer may have been extended by chat template tokens since.
     match other_word(&theirs, ours, theirs.vocab_size()) {
         Some(other) => Err(TrainError::Input(format!(
-            "--from {}: its tokenizer differs from the run's: {other}; start a new run from it",
-            from.display()
+            "{what}: its tokenizer differs from the run's: {other}; start a new run from it"
         ))),
         None => Ok(()),
     }

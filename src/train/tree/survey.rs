@@ -194,6 +194,7 @@ fn checkpoints(
             figure,
             eval_loss: figure.filter(|_| metric == "eval_loss"),
             needed_by: Vec::new(),
+            engine: String::new(),
             bytes: 0,
             path: there.path(id),
             digest: String::new(),
@@ -216,6 +217,7 @@ fn checkpoints(
 
 fn fill(line: &mut TreeCheckpoint, state: State, checkpoint: &Checkpoint) {
     line.parent = state.parent;
+    line.engine = state.engine;
     line.reward_model = state.reward_model.map(|(name, _)| name);
     line.bytes = checkpoint.files.values().map(|file| file.bytes).sum();
     line.digest.clone_from(&checkpoint.digest);

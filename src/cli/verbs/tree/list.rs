@@ -72,7 +72,7 @@ fn tree((all, parents): (&[TreeRun], &[Option<usize>]), at: usize, depth: usize,
         text.extend([&indent, "    ", &run.changed.join(", "), "\n"]);
     }
     for checkpoint in &run.checkpoints {
-        text.extend([&indent, "  ", &line(checkpoint, lang), "\n"]);
+        text.extend([&indent, "  ", &line(checkpoint, &run.engine, lang), "\n"]);
     }
     if let Some(probe) = run.probes.iter().max_by_key(|probe| (probe.matched * 1000 / probe.length.max(1), probe.step))
     {
@@ -86,11 +86,11 @@ fn tree((all, parents): (&[TreeRun], &[Option<usize>]), at: usize, depth: usize,
     }
 }
 
-/// A checkpoint in one line.
-fn line(c: &TreeCheckpoint, lang: Lang) -> String {
+/// A checkpoint in one line; what trained it if that is another engine than the run's newest.
+fn line(c: &TreeCheckpoint, engine: &str, lang: Lang) -> String {
     let words = match lang {
-        Lang::Zh => ["最好", "固定", "来自", "被用于"],
-        Lang::En => ["best", "pinned", "from", "needed by"],
+        Lang::Zh => ["最好", "固定", "来自", "被用于", "训练："],
+        Lang::En => ["best", "pinned", "from", "needed by", "trained by "],
     };
     let mut all = vec![format!("{:<24}", c.checkpoint), format!("{:>10}", size(c.bytes))];
     if c.figure.is_some() {
@@ -103,6 +103,9 @@ fn line(c: &TreeCheckpoint, lang: Lang) -> String {
         all.push(words[1].to_owned());
     }
     all.extend(c.parent.as_ref().map(|parent| format!("{} {}", words[2], name(parent))));
+    if !c.engine.is_empty() && c.engine != engine {
+        all.push(format!("{}{}", words[4], c.engine));
+    }
     if !c.needed_by.is_empty() {
         all.push(format!("{} {}", words[3], c.needed_by.join(", ")));
     }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Method, Restored, Shared,
+    Begun, Method, Restored, Shared,
     episode::{Actions, Episode, pack, scatter, zeros},
     roles::{Measured, Roles, largest},
     sanity,
@@ -16,7 +16,7 @@ use crate::{
     compute::{Device, rng::Stream},
     data::{PairExample, tokens::shuffle::permute},
     nn::{
-        ParamTable, Weights,
+        Head, ParamTable, Weights,
         feedback::{DpoLoss, DpoPair, dpo_loss},
     },
     protocol::{Event, SourceInfo},
@@ -24,6 +24,7 @@ use crate::{
         config::StageSettings,
         error::TrainError,
         stages::{
+            given::{self, Given, GivenPairs, Work},
             opening::{Counting, Opened, Opening},
             packed_rows::Micro,
             reward::pairs::{self, Answers, Pairs},
@@ -80,15 +81,43 @@ pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     Ok(trained)
 }
 
+/// What the stage gives to another trainer, which draws the same pairs at the same steps.
+pub(crate) fn give(o: &mut Opening<'_>) -> Result<Given, TrainError> {
+    let how = o.config.settings(o.stage);
+    if how.label_smoothing > 0.0 {
+        return Err(TrainError::Input(format!(
+            "dpo.label_smoothing is {}, and the sigmoid loss of TRL has no label smoothing; set dpo.label_smoothing = 0, or train dpo in danlu",
+            how.label_smoothing
+        )));
+    }
+    let Begun { tokenizer, model, table, params, mut state } = super::begin_to_give(o)?;
+    let weights = Weights::alloc(o.device, "parent", &table)?;
+    weights.write(o.device, &params)?;
+    let parent = state.parent_digest.clone().unwrap_or_default();
+    let answers = Answers::Drawn { model: &model, weights: &weights, parent: &parent, begins: true };
+    let (pairs, texts) = pairs::gather_texts(o, &answers, &tokenizer)?;
+    state.data.clone_from(&pairs.digest);
+    let (steps, n) = (given::target(o, 0)?, pairs.train.len());
+    let order = (0..steps).map(|step| drawn(o.config.seed, step, o.plan.batch_size, n)).collect();
+    let given = Work::Pairs(GivenPairs::new(&pairs, &texts, order));
+    Ok(Given {
+        epoch_tokens: tokens(&pairs.train),
+        work: given,
+        head: Head::Language,
+        model,
+        table,
+        params,
+        tokenizer,
+        state,
+        steps,
+    })
+}
+
 impl Dpo {
-    /// The pairs of a step, in shuffled order, epoch after epoch.
+    /// The pairs of a step.
     fn draw(&self, seed: u64, step: usize) -> Vec<PairExample> {
-        let (n, each) = (self.pairs.train.len(), self.each);
-        let pair = |i: usize| {
-            let at = step * each + i;
-            self.pairs.train[permute(seed, Stream::DpoPairs((at / n) as u64), n, at % n)].clone()
-        };
-        (0..each.min(n)).map(pair).collect()
+        let drawn = drawn(seed, step, self.each, self.pairs.train.len());
+        drawn.into_iter().map(|at| self.pairs.train[at].clone()).collect()
     }
 
     /// Log-probabilities of pairs under policy and reference.
@@ -119,6 +148,12 @@ impl Dpo {
         let margin = all.iter().map(lead).fold(0.0, largest);
         Ok(Scored { sides, micros, loss, logps, margin })
     }
+}
+
+/// Which of `n` pairs a step draws with `each` pairs per step: in shuffled order, epoch after epoch.
+fn drawn(seed: u64, step: usize, each: usize, n: usize) -> Vec<usize> {
+    let place = |at: usize| permute(seed, Stream::DpoPairs((at / n) as u64), n, at % n);
+    (0..each.min(n)).map(|i| place(step * each + i)).collect()
 }
 
 /// Samples answers to some questions, for the guard and the sanity checks.

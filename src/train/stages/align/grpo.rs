@@ -2,19 +2,25 @@
 //! net. The KL to the reference is a term of the loss.
 
 use super::{
-    Method, Restored, Shared,
+    Begun, Method, Restored, Shared,
     episode::{Actions, Episode, zeros},
     passes::{Passes, mean, mismatch},
     rollout_view::RolloutTrace,
+    rollouts::Prompts,
 };
 use crate::{
     compute::Device,
-    nn::feedback::{Mean, Objective, group_advantages},
+    data,
+    nn::{
+        Head,
+        feedback::{Mean, Objective, group_advantages},
+    },
     protocol::SourceInfo,
     train::{
         config::{LossType, StageSettings},
         error::TrainError,
         stages::{
+            given::{self, Given, GivenPrompts, Work},
             opening::{Counting, Opened, Opening},
             stage_run::Submitted,
         },
@@ -37,6 +43,22 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
 /// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     Ok(super::count(on, (on.config.settings(on.stage).rollouts, on.plan.batch_size))?.0)
+}
+
+/// What the stage gives to another trainer: its prompts in the order of its updates, and the reward model. The answers
+/// are the other trainer's own.
+pub(crate) fn give(o: &mut Opening<'_>) -> Result<Given, TrainError> {
+    let (how, seed) = (o.config.settings(o.stage), o.config.seed);
+    let Begun { tokenizer, model, table, params, mut state } = super::begin_to_give(o)?;
+    let reward = super::judge_to_give(o)?;
+    let prompts = Prompts::new(data::builtin_prompts()?, &[], seed);
+    state.data = prompts.digest();
+    state.reward_model = Some((reward.id.to_string(), reward.digest.clone()));
+    let (steps, method) = (given::target(o, 0)?, Grpo { how });
+    let asked = prompts.take(0, steps * method.questions());
+    let work = Work::Prompts(GivenPrompts { asked, different: prompts.len(), reward: reward.path });
+    let epoch_tokens = (prompts.len() * method.how.num_generations * method.how.response_length) as u64;
+    Ok(Given { epoch_tokens, work, head: Head::Language, model, table, params, tokenizer, state, steps })
 }
 
 impl Grpo {

@@ -32,7 +32,9 @@ use self::{
     rollouts::{Prompts, Sampler, asked},
 };
 use super::{
+    given,
     opening::{Counting, Opened, Opening},
+    reward::taste::Taste,
     stage_run::{Halt, Health, Model, Rollouts, StageRun, Submitted},
 };
 use crate::{
@@ -273,6 +275,57 @@ pub(crate) fn count(on: &mut Counting<'_>, (rollouts, rows): (usize, usize)) -> 
     Ok((trained, weights))
 }
 
+/// The beginning of a stage of preferences, for another trainer.
+struct Begun {
+    tokenizer: Tokenizer,
+    model: ModelConfig,
+    table: Arc<ParamTable>,
+    params: Vec<f32>,
+    state: State,
+}
+
+/// The policy with which a stage begins that another trainer takes over.
+fn begin_to_give(o: &mut Opening<'_>) -> Result<Begun, TrainError> {
+    given::not_begun(o)?;
+    let tokenizer = o.known_tokenizer()?;
+    let mut model = o.model.clone();
+    model_folder::name_tokens(&mut model, &tokenizer);
+    let table = Arc::new(ParamTable::new(&model));
+    // As in `Shared::open`: the rows of a pass are no part of what is learned.
+    let history = History::new(&[1.0], Shape { rows: o.plan.batch_size, window: o.plan.context, micros: 1 })?;
+    let (state, params) = o.begin(&model, &table, &tokenizer, history)?;
+    Ok(Begun { tokenizer, model, table, params, state })
+}
+
+/// The reward model of a stage that another trainer takes over: the newest of the run.
+fn judge_to_give(o: &mut Opening<'_>) -> Result<Checkpoint, TrainError> {
+    let found = o.run.view().checkpoints().newest_verified(Some(StageId::Reward))?;
+    o.notes.extend(found.notes());
+    let checkpoint = found.found.ok_or_else(|| no_judge(o))?;
+    if checkpoint::read_state(&checkpoint)?.normaliser().is_none() {
+        return Err(TrainError::Input(format!(
+            "{} was never measured on held-out pairs; train the reward model to its end",
+            checkpoint.id
+        )));
+    }
+    if !Taste::read(&checkpoint)?.likings.is_empty() {
+        o.notes.push(format!(
+            "what votes add to the scores of {} (taste.json) stays in danlu; TRL scores by the network alone",
+            checkpoint.id
+        ));
+    }
+    Ok(checkpoint)
+}
+
+/// The error for a stage that needs a reward model in a run without one.
+fn no_judge(o: &Opening<'_>) -> TrainError {
+    TrainError::Input(format!(
+        "{} learns from a reward model, and this run has none; train it first: danlu train --stage reward --run {}",
+        o.stage,
+        shell::path(o.run.view().dir())
+    ))
+}
+
 /// The stage, once everything is known to fit. Now the log of judged answers is opened; answers after the checkpoint
 /// are moved out of it (all of them if the stage starts over).
 pub(crate) fn ready<M: Method + Send + 'static>(
@@ -301,11 +354,7 @@ fn reward_model(
 ) -> Result<Option<Scorer>, TrainError> {
     let needed = o.stage.needs().is_some();
     match Scorer::find(o, model, known, frame) {
-        Ok(None) if needed => Err(TrainError::Input(format!(
-            "{} learns from a reward model, and this run has none; train it first: danlu train --stage reward --run {}",
-            o.stage,
-            shell::path(o.run.view().dir())
-        ))),
+        Ok(None) if needed => Err(no_judge(o)),
         Err(e) if !needed => {
             o.notes.push(format!("the reports have no rewards: {e}"));
             Ok(None)

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The stage under whose name the held-out loss of pretraining text is logged during fine-tuning.
-const PRETRAIN: StageId = StageId::Pretrain;
+pub(super) const PRETRAIN: StageId = StageId::Pretrain;
 /// The source under which the loss over all tasks is logged.
 const ALL: &str = "all";
 

@@ -9,11 +9,11 @@ use crate::{
 };
 
 /// Rows per source in a validation during training; the final one uses all.
-const ROWS: usize = 32;
+pub(super) const ROWS: usize = 32;
 /// Rows of training text for comparison.
 const SAMPLE: usize = 16;
 /// Most rows per source in the final validation: more would take longer than training a small model.
-const MOST_ROWS: usize = 4096;
+pub(super) const MOST_ROWS: usize = 4096;
 /// Tokens per pass.
 const TOKENS: usize = 2048;
 

@@ -13,17 +13,19 @@ pub(in crate::train) mod votes;
 
 use std::{cell::RefCell, sync::Arc};
 
-use self::{model::RewardModel, pairs::Answers, taste::Taste};
+use self::{draws::Draws, model::RewardModel, pairs::Answers, taste::Taste};
 use super::{
+    given::{self, Given, GivenPairs, Taken, Work},
     opening::{Counting, Opened, Opening},
     stage_run::{Model, Preference, StageRun, Submitted},
 };
 use crate::{
     compute::Device,
     data::{History, Shape},
-    nn::{Decoder, ParamTable, Weights},
+    nn::{Decoder, Head, ParamTable, Weights},
     protocol::{Event, SourceInfo, SourceUse},
     train::{
+        config::RewardMode,
         error::TrainError,
         run::{
             checkpoint::{Part, State},
@@ -89,6 +91,77 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     Ok(Opened { work: Box::new(Reward { learner, decoder, history }), tokenizer, state })
 }
 
+/// What the stage gives to another trainer, which draws the same pairs at the same steps.
+pub(crate) fn give(o: &mut Opening<'_>) -> Result<Given, TrainError> {
+    given::not_begun(o)?;
+    let (how, seed, budget) = (o.config.reward_settings()?, o.config.seed, o.plan.batch_size);
+    if how.mode != RewardMode::Standard || how.lm_coef > 0.0 {
+        return Err(TrainError::Input(
+            "reward.mode = \"book\" and reward.lm_coef have no counterpart in TRL's RewardTrainer; set reward.mode = \"standard\" and reward.lm_coef = 0, or train reward in danlu"
+                .to_owned(),
+        ));
+    }
+    let tokenizer = o.known_tokenizer()?;
+    let mut model = o.model.clone();
+    model_folder::name_tokens(&mut model, &tokenizer);
+    let lm_table = Arc::new(ParamTable::new(&model));
+    let table = Arc::new(ParamTable::scalar(&model));
+    let history = History::new(&[1.0], Shape { rows: budget, window: o.plan.context, micros: 1 })?;
+    let (mut state, lm) = o.begin(&model, &lm_table, &tokenizer, history)?;
+    let params = table.from_language_model(&lm_table, &lm, model::STD, seed)?;
+    let weights = Weights::alloc(o.device, "parent", &lm_table)?;
+    weights.write(o.device, &lm)?;
+    let parent = state.parent_digest.clone().unwrap_or_default();
+    let answers = Answers::Drawn { model: &model, weights: &weights, parent: &parent, begins: true };
+    let (pairs, texts) = pairs::gather_texts(o, &answers, &tokenizer)?;
+    state.data.clone_from(&pairs.digest);
+    if !votes::read(o.run.view(), &mut Vec::new())?.is_empty() {
+        o.notes.push("the votes of this run stay in danlu: the hand-over has the pairs alone".to_owned());
+    }
+    let steps = given::target(o, 0)?;
+    let mut draws = Draws::new(seed, &pairs.train);
+    let order = (0..steps).map(|step| draws.step(step, |_| budget)).collect();
+    let tokens = pairs.train.iter().map(|p| (p.chosen.ids.len() + p.rejected.ids.len()) as u64).sum();
+    let work = Work::Pairs(GivenPairs::new(&pairs, &texts, order));
+    Ok(Given { epoch_tokens: tokens, work, head: Head::Score, model, table, params, tokenizer, state, steps })
+}
+
+/// A reward model whose weights another trainer trained: measured on the run's held-out pairs, by which its scores get
+/// their scale, and ready to be saved.
+pub(crate) fn take(o: &mut Opening<'_>, mut state: State, params: Vec<f32>) -> Result<Taken, TrainError> {
+    let tokenizer = o.known_tokenizer()?;
+    let mut model = o.model.clone();
+    model_folder::name_tokens(&mut model, &tokenizer);
+    let lm_table = Arc::new(ParamTable::new(&model));
+    let known = (Vec::new(), tokenizer.clone());
+    let how = o.config.reward_settings()?;
+    let mut learner = RewardModel::new(o.device, &model, o.plan, how, o.config.seed, known)?;
+    let (lm, _) = lineage::started_from(o.run.view(), &state, &model, &lm_table)?;
+    let weights = Weights::alloc(o.device, "parent", &lm_table)?;
+    weights.write(o.device, &lm)?;
+    let parent = state.parent_digest.clone().unwrap_or_default();
+    let answers = Answers::Drawn { model: &model, weights: &weights, parent: &parent, begins: false };
+    learner.teach(pairs::gather(o, &answers, &tokenizer)?);
+    learner.adopt(o.device, &params, state.step)?;
+    let (report, eval_loss) = learner.report(o.device, state.step as usize)?;
+    let part = learner.part(o.device)?;
+    learner.write_state(&mut state);
+    let events = vec![held_out(state.step as usize, eval_loss), Event::Reward(report)];
+    Ok(Taken { part, model, tokenizer, state, events })
+}
+
+/// The event of a loss on the held-out pairs.
+fn held_out(step: usize, eval_loss: f64) -> Event {
+    Event::Eval {
+        step,
+        source: "all".to_owned(),
+        eval_loss,
+        eval_bits_per_byte: f64::NAN,
+        train_loss: None,
+        sampled_loss: None,
+    }
+}
+
 /// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let learner = RewardModel::learner(on.device, on.model, on.plan, &on.config.reward_settings()?)?;
@@ -133,17 +206,7 @@ impl StageRun for Reward {
 
     fn validate(&mut self, device: &mut Device, done: usize, _whole: bool) -> Result<Vec<Event>, TrainError> {
         let (report, eval_loss) = self.learner.report(device, done)?;
-        Ok(vec![
-            Event::Eval {
-                step: done,
-                source: "all".to_owned(),
-                eval_loss,
-                eval_bits_per_byte: f64::NAN,
-                train_loss: None,
-                sampled_loss: None,
-            },
-            Event::Reward(report),
-        ])
+        Ok(vec![held_out(done, eval_loss), Event::Reward(report)])
     }
 
     fn history(&self) -> &History {

@@ -32,7 +32,7 @@ use crate::{
 /// Rows per pass: most steps of 32 pairs fit in one pass, whose activations can then be reused for the backward pass.
 const ROWS: usize = 16;
 /// Standard deviation of the new head's initial weights.
-const STD: f32 = 0.02;
+pub(super) const STD: f32 = 0.02;
 /// Steps of a fit to votes.
 ///
 /// Measured (docs/performance.md): enough to learn twenty votes, few enough for five seconds.
@@ -175,6 +175,13 @@ impl RewardModel {
     pub(crate) fn start(&mut self, device: &mut Device, lm_table: &ParamTable, lm: &[f32]) -> Result<(), TrainError> {
         let slab = self.table().from_language_model(lm_table, lm, STD, self.seed)?;
         Ok(self.learner.write_params(device, &slab)?)
+    }
+
+    /// Takes weights that were trained elsewhere up to a step.
+    pub(crate) fn adopt(&mut self, device: &mut Device, params: &[f32], step: u64) -> Result<(), TrainError> {
+        self.learner.write_params(device, params)?;
+        (self.done, self.moved, self.accuracy, self.sample) = (step, true, None, None);
+        Ok(())
     }
 
     /// Sets the training pairs.

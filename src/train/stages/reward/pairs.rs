@@ -67,6 +67,15 @@ pub(crate) enum Answers<'a> {
 /// The run's pairs: of `[[reward.source]]`, or the built-in ones and the model's own answers, which are sampled if
 /// missing.
 pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer) -> Result<Pairs, TrainError> {
+    Ok(gather_texts(o, answers, tokenizer)?.0)
+}
+
+/// The same, with the texts that [`PairExample::at`] counts: training, then held out.
+pub(crate) fn gather_texts(
+    o: &mut Opening<'_>,
+    answers: &Answers<'_>,
+    tokenizer: &Tokenizer,
+) -> Result<(Pairs, [Vec<Preference>; 2]), TrainError> {
     let (train, held_out) = if o.config.stage(StageId::Reward).source.is_empty() {
         let own = own_answers(o, answers, tokenizer)?;
         // A model whose answers are all good or all bad gives no pairs.
@@ -95,7 +104,8 @@ pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tok
         }
         Ok(pairs)
     };
-    let (train, held_out) = (encode("pairs", &train)?, encode("held-out pairs", &held_out)?);
+    let texts = [train, held_out];
+    let (train, held_out) = (encode("pairs", &texts[0])?, encode("held-out pairs", &texts[1])?);
     if train.is_empty() || held_out.is_empty() {
         return Err(TrainError::Input(format!(
             "reward: {} pairs are left to train on and {} held out; give more pairs about different prompts, or raise reward.context (now {most})",
@@ -110,7 +120,7 @@ pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tok
             hash.update(bytemuck::cast_slice(side));
         }
     }
-    Ok(Pairs { train, held_out, digest: hash.finalize().to_hex().to_string() })
+    Ok((Pairs { train, held_out, digest: hash.finalize().to_hex().to_string() }, texts))
 }
 
 /// The model that made the answers of a file, according to its lines; None if they do not say.

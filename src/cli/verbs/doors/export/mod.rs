@@ -1,6 +1,7 @@
 //! `danlu export`: models, logs and data in the forms of other tools.
 
 mod card;
+mod trl;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use serde_json::json;
 use super::source;
 use crate::{
     base::{StageId, shell},
-    cli::{Common, Failure, Outcome, output},
+    cli::{Common, Failure, Outcome, common::pair, output},
     store::{
         Existing, GgufDtype, Kind, NewFile, RUNS, RealFs, Run, RunView, export_files, export_folder, gguf_len,
         may_write, newest_run, write_gguf,
@@ -25,7 +26,7 @@ use crate::{
     },
 };
 
-/// Write a model as GGUF (llama.cpp, Ollama) or as a clean Hugging Face folder, or a run's logs or data
+/// Write a model as GGUF (llama.cpp, Ollama) or as a clean Hugging Face folder, a run's logs or data, or a stage for TRL
 #[derive(Args)]
 pub(in crate::cli) struct Export {
     /// A run's folder. Default: the newest in ./runs
@@ -55,7 +56,16 @@ pub(in crate::cli) struct Export {
     /// The run's data: token ids as .npy, conversations and preferences as messages
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Folder for --metrics. Default: <run>-csv or <run>-tensorboard
+    /// A stage for another trainer, on any number of GPUs: its model, the rows that danlu would draw, a script
+    #[arg(long = "for", value_enum, value_name = "TRAINER", requires = "stage")]
+    trainer: Option<TrainerName>,
+    /// Of --for: train up to this step; when the stage is already there, this many steps more
+    #[arg(long, requires = "trainer")]
+    steps: Option<usize>,
+    /// Of --for: a key of run.toml with another value, such as sft.batch_size=16
+    #[arg(long, value_parser = pair, requires = "trainer")]
+    set: Vec<(String, String)>,
+    /// Folder for --for, and for --metrics (default: <run>-csv or <run>-tensorboard)
     out: Option<PathBuf>,
     /// Overwrite what exists
     #[arg(long)]
@@ -63,6 +73,13 @@ pub(in crate::cli) struct Export {
     /// One JSON object: what was written
     #[arg(long)]
     json: bool,
+}
+
+/// The trainers of `--for`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TrainerName {
+    /// transformers, TRL and accelerate under torchrun
+    Trl,
 }
 
 /// The forms of `--metrics`.
@@ -74,15 +91,18 @@ enum Form {
 
 impl Export {
     pub(in crate::cli::verbs) fn run(&self, common: &Common) -> Outcome {
-        if self.out.is_some() && self.metrics.is_none() {
-            return Err(Failure::usage("only --metrics takes a folder after the options"));
+        if self.out.is_some() && self.metrics.is_none() && self.trainer.is_none() {
+            return Err(Failure::usage("only --metrics and --for take a folder after the options"));
         }
-        match (&self.gguf, &self.hf, self.metrics, &self.data) {
-            (Some(file), None, None, None) => self.gguf(file),
-            (None, Some(dir), None, None) => self.hf(dir, common),
-            (None, None, Some(form), None) => self.metrics(form),
-            (None, None, None, Some(dir)) => self.data(dir),
-            _ => Err(Failure::usage("give one of --gguf FILE, --hf DIR, --metrics tensorboard|csv and --data DIR")),
+        match (&self.gguf, &self.hf, self.metrics, &self.data, self.trainer) {
+            (Some(file), None, None, None, None) => self.gguf(file),
+            (None, Some(dir), None, None, None) => self.hf(dir, common),
+            (None, None, Some(form), None, None) => self.metrics(form),
+            (None, None, None, Some(dir), None) => self.data(dir),
+            (None, None, None, None, Some(TrainerName::Trl)) => self.hand_over(common),
+            _ => Err(Failure::usage(
+                "give one of --gguf FILE, --hf DIR, --metrics tensorboard|csv, --data DIR and --for trl --stage S OUT",
+            )),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
         Contents, GgufHeader, LFS_POINTER, Links, List, MetaValue, RealFs, Wrapping, is_lfs_pointer, manifest_beside,
         open_limited,
     },
-    train::{TrainError, model_folder},
+    train::{TrainError, export::state, model_folder},
     ui::{
         Lang,
         strings::Tr,
@@ -36,6 +36,8 @@ pub(super) struct Facts {
     config: Option<Map<String, Value>>,
     tokenizer: Option<data::Facts>,
     chat_template: bool,
+    /// What trained a checkpoint, and on what.
+    engine: Option<[String; 2]>,
     manifest: Option<Manifest>,
 }
 
@@ -81,6 +83,9 @@ impl Facts {
             });
         if let Some(manifest) = manifest_beside(&RealFs, &dir, Links::Follow).map_err(TrainError::from)? {
             let differences = manifest.differences().map_err(TrainError::from)?;
+            let state = state(&dir)?;
+            let of = |key: &str| state[key].as_str().map(str::to_owned);
+            facts.engine = of("engine").zip(of("adapter")).map(|(engine, adapter)| [engine, adapter]);
             facts.manifest = Some(Manifest { files: manifest.len(), differences });
         }
         Ok(facts)
@@ -146,6 +151,12 @@ impl Facts {
         for (key, value) in metadata(found) {
             row(key, value);
         }
+        if let Some([engine, adapter]) = &self.engine {
+            row(
+                say("训练", "trained by"),
+                if adapter == engine { engine.clone() } else { format!("{engine} ({adapter})") },
+            );
+        }
         if let Some(manifest) = &self.manifest {
             let files = manifest.files;
             let text = match (lang, manifest.differences.as_slice()) {
@@ -193,6 +204,10 @@ impl Facts {
     /// The same for JSON.
     pub(super) fn objects(&self, found: &Contents) -> Map<String, Value> {
         let mut all = Map::new();
+        if let Some([engine, adapter]) = &self.engine {
+            all.insert("engine".to_owned(), json!(engine));
+            all.insert("adapter".to_owned(), json!(adapter));
+        }
         if let Some(config) = &self.config {
             let keys = ["architectures", "model_type"].into_iter().chain(SHAPE);
             let config: Map<String, Value> =
