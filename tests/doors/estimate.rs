@@ -81,6 +81,15 @@ fn a_runs_own_log_gives_the_rate_and_stated_prices_the_cost() {
     assert!((seconds * rate / flops - 1.0).abs() < 1e-9);
     assert!((all["energy_wh"].as_f64().unwrap() - seconds / 3600.0 * 250.0).abs() < 1e-9);
     assert!((all["cost"].as_f64().unwrap() - seconds / 3600.0 * 2.0).abs() < 1e-12);
+    // [account] of the run, which the options go before.
+    let toml = path.join("run.toml");
+    let written = fs::read_to_string(&toml).unwrap();
+    fs::write(&toml, format!("{written}\n[account]\nwatts = 65\nprice = 0.5\ncurrency = \"¥\"\n")).unwrap();
+    let own = estimate(&["--run", &text(&path), "--price", "4", "--json"]).object();
+    let hours = own["seconds"].as_f64().unwrap() / 3600.0;
+    assert!((own["energy_wh"].as_f64().unwrap() - hours * 65.0).abs() < 1e-9, "{own}");
+    assert!((own["cost"].as_f64().unwrap() - hours * 4.0).abs() < 1e-12, "{own}");
+    assert_eq!(own["currency"], "¥");
     // A price or a plan beyond all numbers.
     estimate(&["--run", &text(&path), "--watts", "1e308", "--price", "1e308", "--tokens", "1e18"])
         .refused(2, &["beyond what a number holds"]);

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Top-level keys and tables that an open stage rereads.
-const LIVE: [&str; 8] = ["source", "splits", "mix", "probe", "watch", "quality", "sampling", "root"];
+const LIVE: [&str; 9] = ["source", "splits", "mix", "probe", "watch", "quality", "sampling", "root", "account"];
 /// The keys of its own table that it rereads.
 const LIVE_OF_STAGE: [&str; 8] = [
     "learning_rate",

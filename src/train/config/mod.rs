@@ -1,16 +1,17 @@
 //! `run.toml`: the whole configuration of a run. Everything has a default; unknown keys are errors that name the
 //! nearest known one.
 //!
-//! `table` is the macro that declares a table; `source`, `quality`, `model`, `stages` and `guard` are the tables;
+//! `table` is the macro that declares a table; `source`, `quality`, `model`, `stages`, `guard` and `account` are the
+//! tables;
 //! `run_config` is the file; `plan` has the settings with all defaults filled in; `in_effect` says what of a changed file
 //! an open stage uses.
 
+mod account;
 mod guard;
 mod in_effect;
 mod issue;
 mod listing;
 mod model;
-mod numbers;
 pub(super) mod plan;
 mod quality;
 mod run_config;
@@ -22,6 +23,7 @@ mod table;
 pub(super) mod toml_patch;
 
 pub use self::{
+    account::AccountConfig,
     guard::GuardOverrides,
     issue::ConfigIssue,
     listing::{Entry, written},

@@ -1,6 +1,7 @@
 //! The plan of a stage: run.toml with all defaults filled in.
 
 use super::{
+    account::AccountSettings,
     guard::GuardSettings,
     issue::{ConfigIssue, wrong},
     quality::QualityRule,
@@ -111,6 +112,11 @@ impl RunConfig {
     /// The thresholds that stop a stage.
     pub(crate) fn guard_settings(&self) -> GuardSettings {
         self.guard.settings(self.site(StageId::default()))
+    }
+
+    /// What the machine draws and costs.
+    pub(crate) fn account(&self) -> AccountSettings {
+        self.account.settings(self.site(StageId::default()))
     }
 
     /// The settings of a stage.

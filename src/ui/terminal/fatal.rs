@@ -46,6 +46,11 @@ pub(crate) fn holds(terminal: bool) {
     UP.store(terminal, Ordering::SeqCst);
 }
 
+/// Whether the screen uses the terminal: no longer once a fatal signal has given it back.
+pub(crate) fn is_held() -> bool {
+    UP.load(Ordering::SeqCst)
+}
+
 /// Installs the handlers for the life of the process.
 #[allow(unsafe_code, reason = "what a handler may do is the caller's promise; `fall` makes system calls only")]
 pub(crate) fn listen() -> io::Result<()> {

@@ -1,7 +1,9 @@
 //! Draws frames, each in a single write.
 
+#[cfg(unix)]
+use std::{fs::File, os::fd::AsFd as _};
 use std::{
-    io::{self, BufWriter, Stdout, Write as _},
+    io::{self, BufWriter, Write},
     mem::ManuallyDrop,
 };
 
@@ -17,7 +19,40 @@ use crate::ui::state::Drawn;
 pub(crate) struct Screen {
     /// Never dropped: dropping shows the cursor, which [`super::restore`] has done; on a stalled terminal it would wait
     /// forever, and on a closed one it prints to standard error and panics.
-    terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Out>>>>,
+}
+
+/// Standard output without a buffer of its own. It takes nothing more once the handler of a fatal signal has given the
+/// terminal back: the rest of a frame that this thread is writing would go to the shell's screen.
+struct Out {
+    #[cfg(unix)]
+    file: File,
+    #[cfg(not(unix))]
+    file: io::Stdout,
+}
+
+impl Out {
+    fn new() -> io::Result<Out> {
+        #[cfg(unix)]
+        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        #[cfg(not(unix))]
+        let file = io::stdout();
+        Ok(Out { file })
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(unix)]
+        if !super::fatal::is_held() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Buffer for a whole frame of a large terminal, so that it is written at once.
@@ -25,7 +60,7 @@ const FRAME: usize = 256 * 1024;
 
 impl Screen {
     pub(crate) fn new() -> io::Result<Screen> {
-        let out = BufWriter::with_capacity(FRAME, io::stdout());
+        let out = BufWriter::with_capacity(FRAME, Out::new()?);
         Ok(Screen { terminal: ManuallyDrop::new(Terminal::new(CrosstermBackend::new(out))?) })
     }
 

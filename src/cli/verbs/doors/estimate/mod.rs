@@ -54,9 +54,9 @@ pub(in crate::cli) struct Estimate {
     /// Price of an hour
     #[arg(long)]
     price: Option<f64>,
-    /// Sign of the currency of --price
-    #[arg(long, default_value = "$")]
-    currency: String,
+    /// Sign of the currency of --price; $ if neither it nor [account] of --run names one
+    #[arg(long)]
+    currency: Option<String>,
     /// Train the model (or a small one) on random tokens for some seconds now, on the engine of --adapter, for its rate
     #[arg(long)]
     measure: bool,
@@ -140,7 +140,13 @@ impl Estimate {
         if self.measure {
             all.insert(0, rates::measured(common, subject.config.as_ref())?);
         }
-        let account = Account { watts: self.watts, price: self.price, currency: self.currency.clone() };
+        // An option goes before `[account]` of the run.
+        let of_run = subject.account.clone();
+        let account = Account {
+            watts: self.watts.or(of_run.watts),
+            price: self.price.or(of_run.price),
+            currency: self.currency.clone().or(of_run.currency).unwrap_or_else(|| "$".to_owned()),
+        };
         let shape = subject.shape;
         let training_flops = shape.training_flops(tokens.number());
         let Some(bytes) = shape.training_bytes(batch, context, half) else {

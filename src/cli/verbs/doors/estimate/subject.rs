@@ -47,6 +47,16 @@ pub(super) struct Subject {
     pub tokens: Tokens,
     pub batch: u64,
     pub context: u64,
+    /// `[account]` of a run.
+    pub account: Power,
+}
+
+/// Power and price of the machine, where they are known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Power {
+    pub watts: Option<f64>,
+    pub price: Option<f64>,
+    pub currency: Option<String>,
 }
 
 impl Subject {
@@ -89,6 +99,7 @@ impl Subject {
     /// The model and the plan of pretraining of a run.
     fn planned(name: String, config: &RunConfig) -> Result<Subject, Failure> {
         let model = config.model().map_err(TrainError::from)?;
+        let account = config.account();
         let plan = config.plan(StageId::Pretrain).map_err(TrainError::from)?;
         let factors = [plan.batch_size, plan.accumulation, plan.context, plan.steps].map(|n| n as u64);
         let tokens = factors.into_iter().try_fold(1, u64::checked_mul).filter(|n| *n as f64 <= MOST_TOKENS);
@@ -105,11 +116,20 @@ impl Subject {
             tokens: Tokens::Planned(tokens),
             batch: plan.batch_size as u64,
             context: plan.context as u64,
+            account: Power { watts: account.watts, price: account.price, currency: account.currency },
         })
     }
 
     fn of(name: String, shape: Architecture) -> Subject {
-        Subject { name, shape, config: None, tokens: assumed(&shape), batch: 1, context: shape.positions }
+        Subject {
+            name,
+            shape,
+            config: None,
+            tokens: assumed(&shape),
+            batch: 1,
+            context: shape.positions,
+            account: Power::default(),
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! `run.toml` as a whole: its tables, parsing, and checks across tables.
 
+#[cfg(test)]
+mod numbers;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -9,6 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    account::AccountConfig,
     guard::GuardOverrides,
     issue::{ConfigIssue, wrong},
     model::{ModelOverrides, SamplingOverrides},
@@ -97,6 +101,9 @@ pub struct RunConfig {
     /// Overrides of sampling.
     #[serde(default)]
     pub sampling: SamplingOverrides,
+    /// What the machine draws and costs.
+    #[serde(default, skip_serializing_if = "source::is_default")]
+    pub account: AccountConfig,
 }
 
 fn auto() -> String {
@@ -224,6 +231,8 @@ impl RunConfig {
             "when a stage is stopped: the first seven keys concern PPO, DPO and GRPO, the others every stage",
             "何时停止一个阶段：前七项只对 PPO、DPO、GRPO，其余对每个阶段";
         sampling: Kind::Table(SamplingOverrides::KEYS), "answers to the user's prompts", "怎样回答用户的提示词";
+        account: Kind::Table(AccountConfig::KEYS),
+            "power and price of the machine, for `danlu estimate --run`", "机器的功率和价格，供 `danlu estimate --run`";
     };
 
     /// The top-level keys of run.toml, including tables.
