@@ -6,20 +6,27 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{env, path::Path, process::Command};
+use std::{
+    env,
+    io::{self, Write as _},
+    path::Path,
+    process::Command,
+};
 
 /// Runs scripts/handover-check and returns what it printed; None where it cannot run.
 fn check(args: &[&str]) -> Option<String> {
     let python = env::var("DANLU_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let there = Command::new(&python).args(["-c", "import torch, transformers, trl, accelerate"]).output();
     if !there.is_ok_and(|done| done.status.success()) {
-        println!("skipped: {python} has no torch, transformers, trl and accelerate; set DANLU_PYTHON to one that has");
+        // Not by println, which is captured.
+        let why = "has no torch, transformers, trl and accelerate; set DANLU_PYTHON to one that has";
+        writeln!(io::stderr(), "skipped: {python} {why}").unwrap();
         return None;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/handover-check");
     let done = Command::new(python).arg(script).arg(env!("CARGO_BIN_EXE_danlu")).args(args).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    println!("{out}");
+    writeln!(io::stderr(), "{out}").unwrap();
     assert!(done.status.success(), "{out}\n{err}");
     Some(out.into_owned())
 }
