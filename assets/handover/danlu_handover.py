@@ -112,7 +112,7 @@ def engine():
 
 
 class Log(TrainerCallback):
-    """metrics.jsonl and events.jsonl with danlu's lines, written one by one for whoever watches."""
+    """metrics.jsonl and events.jsonl with danlu's lines, written one by one, so that a screen can follow."""
 
     def __init__(self, a, rate):
         self.a, self.out, self.rate, self.held_out = a, a.out, rate, None
