@@ -6,20 +6,31 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{env, path::Path, process::Command};
+use std::{
+    env,
+    io::{self, Write as _},
+    path::Path,
+    process::Command,
+};
+
+/// Prints a line that is not captured with the test's output.
+fn say(line: &str) {
+    io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
 
 /// Runs scripts/handover-check and returns what it printed; None where it cannot run.
 fn check(args: &[&str]) -> Option<String> {
     let python = env::var("DANLU_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let there = Command::new(&python).args(["-c", "import torch, transformers, trl, accelerate"]).output();
     if !there.is_ok_and(|done| done.status.success()) {
-        println!("skipped: {python} has no torch, transformers, trl and accelerate; set DANLU_PYTHON to one that has");
+        let why = "has no torch, transformers, trl and accelerate; set DANLU_PYTHON to one that has";
+        say(&format!("skipped: {python} {why}"));
         return None;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/handover-check");
     let done = Command::new(python).arg(script).arg(env!("CARGO_BIN_EXE_danlu")).args(args).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    println!("{out}");
+    say(&out);
     assert!(done.status.success(), "{out}\n{err}");
     Some(out.into_owned())
 }

@@ -112,7 +112,7 @@ def engine():
 
 
 class Log(TrainerCallback):
-    """metrics.jsonl and events.jsonl with danlu's lines, written one by one for whoever watches."""
+    """metrics.jsonl and events.jsonl with danlu's lines, written one by one, so that a screen can follow."""
 
     def __init__(self, a, rate):
         self.a, self.out, self.rate, self.held_out = a, a.out, rate, None
@@ -144,6 +144,8 @@ class Log(TrainerCallback):
                 lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
                 kept = [line for line in lines if json.loads(line).get("step", 0) <= START + done]
                 path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+                if kept and name == "metrics.jsonl":
+                    self.total = json.loads(kept[-1])["total_tokens"]
         self.event("started", run=H["run"], size=H["size"], **engine(), precision="bf16" if args.bf16 else "f32", parameters=H["parameters"],
                    batch=P["batch_size"] * P["accumulation"], context=P["context"], steps=START + self.a.steps, step=START + done,
                    parent=H["parent"], memory_bytes=0, host_memory_bytes=0, sources=H["sources"])

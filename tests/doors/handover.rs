@@ -205,7 +205,7 @@ fn preferences_and_prompts_are_messages_in_the_order_of_steps() {
             order.chunks_exact(shape[1]).map(|row| row.iter().copied().filter(|at| *at >= 0).collect()).collect();
         for step in &drawn {
             let of = |at: &i32| train[*at as usize]["prompt"].clone();
-            // The pairs of a prompt stand together in a step of the reward model.
+            // All pairs of a prompt are in one step of the reward model.
             let whole = |at: &i32| {
                 let n = train.iter().filter(|pair| pair["prompt"] == of(at)).count();
                 step.iter().filter(|other| of(other) == of(at)).count() == n
@@ -396,7 +396,7 @@ fn what_was_trained_elsewhere_is_a_checkpoint_with_its_lineage() {
     let shown = danlu(["inspect", &text(&made)]);
     assert!(shown.good().out.contains("transformers 5.24.0, 8 × cuda (NVIDIA H200)"), "{}", shown.out);
 
-    // danlu goes on from it, says who trained it, and the next stage starts from it.
+    // danlu continues from it, says who trained it, and the next stage starts from it.
     let more = train(&run, &sets, &["--steps", "7"]);
     let said = "the checkpoint was made on NVIDIA H200 (torch 2.11.0)";
     assert!(more.good().out.contains(said), "{}", more.out);
