@@ -106,7 +106,7 @@ impl Session {
         };
         let thread = thread::Builder::new().name("watch".to_owned()).spawn(work);
         thread.map_err(|e| TrainError::no_thread("watching", &e))?;
-        Ok(Session { commands, events, stop: Arc::default() })
+        Ok(Session { commands, events, stop: Arc::default(), back: Arc::default() })
     }
 }
 

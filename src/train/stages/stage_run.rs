@@ -11,8 +11,8 @@ use crate::{
     data::{Example, History},
     nn::{Decoder, ModelConfig, ParamTable, Schedule, StepOutcome},
     protocol::{
-        Absent, BatchView, Cause, DocumentView, DroppedView, Edit, Event, Find, RolloutView, RoomView, SourceInfo, SourceUse,
-        StepReport, TaskInfo,
+        Absent, BatchView, Cause, DocumentView, DroppedView, Edit, Event, Find, RolloutView, RoomView, SourceInfo,
+        SourceUse, StepReport, TaskInfo,
     },
     store::Run,
     train::{

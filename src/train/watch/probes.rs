@@ -79,6 +79,8 @@ impl Completer {
                 matched,
                 length: ask.expected.chars().count(),
                 recall: ask.recall,
+                // The probability of each line is the trainer's to measure.
+                lines: Vec::new(),
             });
         }
         Ok(events)

@@ -3,19 +3,18 @@
 use std::{
     io::IsTerminal as _,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
 };
 
 use clap::Args;
 
 use crate::{
     base::StageId,
-    cli::{Common, Failure, Outcome, output, quiet},
+    cli::{Common, Failure, Outcome, output, quiet, screen},
     compute::Device,
     session::Session,
     store::{RUNS, RealFs},
     train::watch::{Watched, Watcher},
-    ui::{self, UiOptions},
+    ui,
 };
 
 /// The path that means standard input.
@@ -79,9 +78,7 @@ fn opened(path: &Path) -> Result<Watched, Failure> {
 /// Shows a training until the user leaves; returns the run that is to be opened then.
 fn show(watcher: Watcher, device: Device, piped: bool, common: &Common) -> Result<Option<PathBuf>, Failure> {
     let session = Session::watch(watcher, device)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let options = UiOptions { lang: common.language(), stop, stderr: quiet::sink(), piped, ..UiOptions::default() };
-    let outcome = ui::run(session, options).map_err(|e| Failure::work(e.to_string()))?;
+    let outcome = screen::show_beside(session, common, piped)?;
     if outcome.next.is_none() {
         if !outcome.terminal_gone {
             outcome.summary.iter().for_each(|line| output::text(line));

@@ -170,7 +170,17 @@ fn completions_are_kept_in_the_order_of_steps() {
     let mut state = watched(Pretrain);
     for at in [8, 2, 4] {
         let (prompt, text, expected) = ("春".to_owned(), format!("{at}"), "眠".to_owned());
-        let probe = Event::Probe { step: at, task: None, prompt, text, expected, matched: 0, length: 1, recall: true };
+        let probe = Event::Probe {
+            step: at,
+            task: None,
+            prompt,
+            text,
+            expected,
+            matched: 0,
+            length: 1,
+            recall: true,
+            lines: Vec::new(),
+        };
         event(&mut state, probe);
     }
     let steps: Vec<usize> = state.live().probes[0].entries.iter().map(|e| e.step).collect();
