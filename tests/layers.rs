@@ -24,8 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What train/ holds, in an order in which each names only what comes before it.
-const TRAIN: [&str; 11] =
-    ["config", "stats", "error", "run", "tree", "film", "corpus", "stages", "open", "trainer", "export"];
+const TRAIN: [&str; 12] =
+    ["config", "stats", "error", "run", "tree", "film", "corpus", "stages", "open", "trainer", "export", "watch"];
 
 /// Lines a file may have.
 const LONGEST: usize = 800;

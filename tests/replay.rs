@@ -176,6 +176,9 @@ fn the_film_is_moved_by_keys() {
     let before = snapshot(&run);
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_danlu"));
     command.args(["--lang", "en", "replay", &text(&run)]);
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    command.cwd(&elsewhere);
     let mut pty = Pty::spawn(command, &[], true);
     pty.wait_for("read only");
     pty.wait_for("step 12");
@@ -191,6 +194,12 @@ fn the_film_is_moved_by_keys() {
     pty.wait_for("film  step 8");
     pty.send(b"p");
     pty.wait_for("a replay, read only");
+    // An export goes to the current folder, never into the run.
+    pty.send(b"E");
+    pty.wait_for("into the current folder");
+    pty.send(b"\r");
+    pty.wait_for("exported");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
     pty.send(b"q");
     pty.gives_back(0);
     assert!(snapshot(&run) == before, "the run was written to");

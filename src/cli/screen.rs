@@ -19,6 +19,11 @@ const LIMIT: u64 = 64 << 10;
 
 /// Shows a session until the user leaves.
 pub(crate) fn show(session: Session, common: &Common) -> Result<ui::Outcome, Failure> {
+    show_beside(session, common, false)
+}
+
+/// The same; with `piped` standard input is not the terminal that keys come from.
+pub(crate) fn show_beside(session: Session, common: &Common, piped: bool) -> Result<ui::Outcome, Failure> {
     let (disk, path) = (RealFs::shared(), file());
     let settings = path.as_ref().map_or_else(Settings::default, |path| {
         load(&*disk, path).unwrap_or_else(|why| {
@@ -31,6 +36,7 @@ pub(crate) fn show(session: Session, common: &Common) -> Result<ui::Outcome, Fai
         stop: Arc::new(AtomicBool::new(false)),
         stderr: quiet::sink(),
         settings,
+        piped,
         ..UiOptions::default()
     };
     let outcome = ui::run(session, options).map_err(|e| Failure::work(e.to_string()))?;

@@ -22,6 +22,9 @@ pub enum Event {
     /// What the run's files hold of earlier launches, for the workbench. Follows [`Event::Started`].
     #[serde(skip)]
     Past(Box<Past>),
+    /// What the log of a watched training does.
+    #[serde(skip)]
+    Watching(Watching),
     /// Steps done since the last such event, in order; lines of `metrics.jsonl`.
     #[serde(skip)]
     Steps(Vec<StepReport>),
@@ -365,6 +368,40 @@ pub struct StagePast {
     pub steps: Vec<StepReport>,
     /// Its launches, evaluations, scores, probes, checks and changes, in order.
     pub events: Vec<Line<Event>>,
+}
+
+/// What the log of a training that is watched does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Watching {
+    /// Whether more can be expected.
+    pub state: Follows,
+    /// When its newest line was written or arrived, in Unix seconds; None if that is not known.
+    pub newest: Option<f64>,
+    /// Lines of other output between its lines, which were passed over.
+    pub passed: usize,
+}
+
+/// Whether more of a log can be expected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Follows {
+    /// There is no line yet.
+    #[default]
+    Awaited,
+    /// Lines are shown as they arrive.
+    Lines,
+    /// No process trains the run.
+    Nobody,
+    /// The log says that the training is over.
+    Over {
+        /// Steps done.
+        step: usize,
+        /// `done`, `stopped`, or `failed: …`.
+        reason: String,
+        /// Whether the work itself failed.
+        failed: bool,
+    },
+    /// The stream has ended.
+    Ended,
 }
 
 fn recall() -> bool {

@@ -21,10 +21,10 @@ pub use self::{
         BatchView, Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Funnel, RoomSource, RoomView,
         RuleView, TokenView, TokenizerView, Trial, Twin,
     },
-    event::{Event, Past, StagePast},
+    event::{Event, Follows, Past, StagePast, Watching},
     feedback::{ActionView, CastVote, Choice, Offer, Refit, RolloutView, SanityCheck, Tally, Taught, VotedPair},
     line::Line,
-    report::{JudgedAnswer, LineChance, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
+    report::{Absent, JudgedAnswer, LineChance, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
     run::{Manner, RunInfo, SourceInfo, StageInfo, TaskInfo},
     setting::{Origin, Setting},
     tree::{

@@ -42,9 +42,26 @@ pub struct StepReport {
     /// Tokens and epochs of each source so far; not logged.
     #[serde(skip)]
     pub sources: Vec<SourceUse>,
+    /// Which of these figures a log of another trainer does not have; not logged.
+    #[serde(skip)]
+    pub absent: Absent,
     /// Metrics of this stage alone, under TRL's names.
     #[serde(flatten, serialize_with = "write_metrics", deserialize_with = "read_metrics")]
     pub extra: Vec<Metric>,
+}
+
+/// The figures of a step that another trainer's line lacks. They are shown as missing, not as zero or NaN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "one for each figure")]
+#[allow(missing_docs, reason = "the fields of StepReport")]
+pub struct Absent {
+    pub loss: bool,
+    pub learning_rate: bool,
+    pub grad_norm: bool,
+    pub tokens_per_second: bool,
+    pub total_tokens: bool,
+    pub epoch: bool,
+    pub step_ms: bool,
 }
 
 /// A metric's name and value.

@@ -84,6 +84,9 @@ pub struct RunInfo {
     /// Whether only the run's files are read: nothing trains behind this screen.
     #[serde(skip)]
     pub read_only: bool,
+    /// Whether another process trains it, and its log is followed.
+    #[serde(skip)]
+    pub watched: bool,
 }
 
 /// A stage of the run and its progress.

@@ -3,7 +3,9 @@
 //! A [`Session`] is all that the screen knows of a trainer: a sender of [`Command`]s and a receiver of [`Event`]s. The
 //! trainer runs on its own thread, which nothing the screen does can block.
 
+mod export;
 mod replay;
+mod watch;
 
 use std::{
     collections::VecDeque,
@@ -19,8 +21,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 
 use crate::{
     base::StageId,
+    compute::Device,
     protocol::{Command, Event},
-    train::{Emit, Film, OpenRun, Progress, Setup, Summary, TrainError, Trainer, Unready, settled},
+    train::{Emit, Film, OpenRun, Progress, Setup, Summary, TrainError, Trainer, Unready, settled, watch::Watcher},
 };
 
 /// Capacity of the command channel.
@@ -82,6 +85,27 @@ impl Session {
         };
         let thread = thread::Builder::new().name("replay".to_owned()).spawn(work);
         thread.map_err(|e| TrainError::no_thread("the replay", &e))?;
+        Ok(Session { commands, events, stop: Arc::default(), back: Arc::default() })
+    }
+}
+
+impl Session {
+    /// Follows the log of a training elsewhere, on a separate thread: everything there is, then what arrives. The probes
+    /// of its checkpoints are completed on `device`.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn watch(watcher: Watcher, device: Device) -> Result<Session, TrainError> {
+        let (commands, orders) = bounded(COMMANDS);
+        let (sender, events) = bounded(EVENTS);
+        let viewer = watch::Viewer::new(watcher, device)?;
+        let work = move || {
+            let mut outbox = Outbox { sender, waiting: VecDeque::new() };
+            viewer.play(&orders, &mut outbox);
+            outbox.flush();
+        };
+        let thread = thread::Builder::new().name("watch".to_owned()).spawn(work);
+        thread.map_err(|e| TrainError::no_thread("watching", &e))?;
         Ok(Session { commands, events, stop: Arc::default(), back: Arc::default() })
     }
 }

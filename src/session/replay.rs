@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::{Outbox, QUIET};
+use super::{Outbox, QUIET, export::export};
 use crate::{
     protocol::{Command, Event},
     train::{Emit, Film, Frame, TrainError},
@@ -172,6 +172,9 @@ impl Player {
             }
             // The screen asks for these by itself; without a trainer there are none.
             Command::ShowBatch | Command::ShowRollout { .. } | Command::Cancel { .. } => {}
+            Command::Export { name, path, bytes } => {
+                outbox.emit(export(Some(self.film.view().dir()), name, path.as_ref(), bytes));
+            }
             Command::Prompt { id, .. } => {
                 let (id, finish_reason) = (*id, "cancelled".to_owned());
                 outbox.emit(Event::PromptDone { id, step: None, tokens: 0, seconds: 0.0, finish_reason, score: None });

@@ -9,6 +9,7 @@
 
 mod checkpoint;
 mod error;
+mod follow;
 mod fs;
 mod hashed;
 mod lock;
@@ -28,6 +29,7 @@ pub use checkpoint::{
     Saver, Skipped, manifest_beside,
 };
 pub use error::StoreError;
+pub use follow::{Follow, Piece};
 pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limited, read_limited};
 pub(crate) use fs::{ensure_dirs, open_input, write_atomically};
 pub use hashed::{Book, FileInfo};
@@ -40,7 +42,7 @@ pub use models::{
 };
 pub use names::{MAX_NAME, is_plain, is_prepared, next_run_name, refuse_name};
 pub use prepared::{Draft, Preparer};
-pub use run::Run;
+pub use run::{Run, write_new, write_numbered};
 pub use runs::{RunDraft, last_used, newest_run, own_bytes, remove_run, rename_run, runs_in};
 pub(crate) use safetensors::zeros;
 pub use safetensors::{

@@ -222,53 +222,16 @@ impl Run {
         Ok(path)
     }
 
-    /// Writes a new file in `exports/`, which is created if it is missing. If the name is taken, the first free one of
-    /// `name-2`, `name-3` … before the ending is used; no file is replaced.
+    /// Writes a new file in `exports/`, which is created if it is missing; see [`write_numbered`].
     pub fn write_export(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
         let dir = self.view.dir().join(EXPORTS);
         ensure_dirs(&**self.view.disk(), &dir)?;
-        let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
-        for number in 1..=MOST_EXPORTS {
-            let numbered = if number == 1 { name.to_owned() } else { format!("{stem}-{number}.{ending}") };
-            let path = dir.join(numbered);
-            if self.view.disk().kind(&path).at("look at", &path)?.is_none() {
-                self.write_new(&path, bytes)?;
-                return Ok(path);
-            }
-        }
-        Err(StoreError::input(dir, format!("{MOST_EXPORTS} files have the name {name} already; remove some")))
+        write_numbered(&**self.view.disk(), &dir, name, bytes)
     }
 
-    /// Writes a file that does not exist yet, whole or not at all.
+    /// The same as [`write_new`].
     pub fn write_new(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let disk = &**self.view.disk();
-        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(StoreError::input(path, "a file name is expected"));
-        };
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        match disk.kind(dir).at("look at", dir)? {
-            Some(Kind::Dir) => {}
-            Some(_) => return Err(StoreError::input(dir, "it is no folder; name a file in a folder")),
-            None => return Err(StoreError::input(dir, "there is no such folder; create it first")),
-        }
-        if disk.kind(path).at("look at", path)?.is_some() {
-            return Err(StoreError::input(path, "it exists already and is not replaced; choose another name"));
-        }
-        let temporary = dir.join(Scratch::Making.name(&name.to_string_lossy()));
-        let written = (|| {
-            let mut file = disk.create(&temporary).at("create", &temporary)?;
-            file.write_all(bytes).at("write", &temporary)?;
-            file.sync().at("sync", &temporary)?;
-            drop(file);
-            disk.rename(&temporary, path).at("create", path)
-        })();
-        if written.is_err() {
-            // Best effort: the first error is reported.
-            let _left = disk.remove(&temporary);
-        }
-        written?;
-        disk.sync_dir(dir).at("sync the folder", dir)?;
-        Ok(())
+        write_new(&**self.view.disk(), path, bytes)
     }
 
     /// Opens metrics.jsonl for appending.
@@ -329,6 +292,52 @@ impl Run {
     pub fn preferences(&self) -> Result<Log, StoreError> {
         Log::open_whole(Arc::clone(self.view.disk()), &self.view.preferences_path())
     }
+}
+
+/// Writes a new file in a folder. If the name is taken, the first free one of `name-2`, `name-3` … before the ending is
+/// used; no file is replaced.
+pub fn write_numbered(disk: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
+    for number in 1..=MOST_EXPORTS {
+        let numbered = if number == 1 { name.to_owned() } else { format!("{stem}-{number}.{ending}") };
+        let path = dir.join(numbered);
+        if disk.kind(&path).at("look at", &path)?.is_none() {
+            write_new(disk, &path, bytes)?;
+            return Ok(path);
+        }
+    }
+    Err(StoreError::input(dir, format!("{MOST_EXPORTS} files have the name {name} already; remove some")))
+}
+
+/// Writes a file that does not exist yet, whole or not at all.
+pub fn write_new(disk: &dyn Fs, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(StoreError::input(path, "a file name is expected"));
+    };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    match disk.kind(dir).at("look at", dir)? {
+        Some(Kind::Dir) => {}
+        Some(_) => return Err(StoreError::input(dir, "it is no folder; name a file in a folder")),
+        None => return Err(StoreError::input(dir, "there is no such folder; create it first")),
+    }
+    if disk.kind(path).at("look at", path)?.is_some() {
+        return Err(StoreError::input(path, "it exists already and is not replaced; choose another name"));
+    }
+    let temporary = dir.join(Scratch::Making.name(&name.to_string_lossy()));
+    let written = (|| {
+        let mut file = disk.create(&temporary).at("create", &temporary)?;
+        file.write_all(bytes).at("write", &temporary)?;
+        file.sync().at("sync", &temporary)?;
+        drop(file);
+        disk.rename(&temporary, path).at("create", path)
+    })();
+    if written.is_err() {
+        // Best effort: the first error is reported.
+        let _left = disk.remove(&temporary);
+    }
+    written?;
+    disk.sync_dir(dir).at("sync the folder", dir)?;
+    Ok(())
 }
 
 /// Why a folder cannot be created there, judged by every name on the path that is missing.

@@ -153,7 +153,7 @@ impl Film {
         let stages: Vec<StageInfo> =
             StageId::ALL.into_iter().map(|stage| StageInfo { stage, step: done.get(&stage).copied() }).collect();
         let past = replay::past_of(&self.view, &stages, stage, done[&stage], true)?;
-        let info = RunInfo { resumed_at: done[&stage], stages, ..self.described(stage, *info)? };
+        let info = RunInfo { resumed_at: done[&stage], stages, ..described(&self.view, stage, *info)? };
         Ok((info, past))
     }
 
@@ -189,7 +189,7 @@ impl Film {
         let event = match line.record {
             Event::Started(info) => {
                 self.stage = Some(line.stage);
-                Event::Started(Box::new(self.described(line.stage, *info)?))
+                Event::Started(Box::new(described(&self.view, line.stage, *info)?))
             }
             event => event,
         };
@@ -212,30 +212,30 @@ impl Film {
         event.step.is_none_or(|at| step.line.record.step as u64 <= at)
     }
 
-    /// Adds to a launch what its line leaves out, from run.toml and the checkpoints.
-    fn described(&self, stage: StageId, info: RunInfo) -> Result<RunInfo, TrainError> {
-        let config = tree::config_of(&self.view)?;
-        let (model, plan) = (config.model()?, config.plan(stage)?);
-        Ok(RunInfo {
-            name: self.view.name(),
-            path: self.view.dir().to_owned(),
-            stage,
-            vocab_size: model.vocab_size,
-            layers: model.num_hidden_layers,
-            hidden_size: model.hidden_size,
-            heads: model.num_attention_heads,
-            learning_rate: plan.schedule.peak,
-            chat: stage.chat(),
-            stages: lineage::stages(&self.view)?,
-            manner: config.manner(),
-            read_only: true,
-            ..info
-        })
-    }
-
     /// The answer to a request that only reads; None for others.
     pub fn answer(&self, command: &Command) -> Option<Event> {
         let answer = tree::look(self.view.disk(), self.view.dir(), command)?;
         Some(answer.unwrap_or_else(|e| Event::Refused { text: e.to_string() }))
     }
+}
+
+/// Adds to a launch what its line leaves out, from run.toml and the checkpoints.
+pub(super) fn described(view: &RunView, stage: StageId, info: RunInfo) -> Result<RunInfo, TrainError> {
+    let config = tree::config_of(view)?;
+    let (model, plan) = (config.model()?, config.plan(stage)?);
+    Ok(RunInfo {
+        name: view.name(),
+        path: view.dir().to_owned(),
+        stage,
+        vocab_size: model.vocab_size,
+        layers: model.num_hidden_layers,
+        hidden_size: model.hidden_size,
+        heads: model.num_attention_heads,
+        learning_rate: plan.schedule.peak,
+        chat: stage.chat(),
+        stages: lineage::stages(view)?,
+        manner: config.manner(),
+        read_only: true,
+        ..info
+    })
 }

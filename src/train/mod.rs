@@ -6,7 +6,8 @@
 //!
 //! Its folders, each of which depends only on those before it: `config` (run.toml), `run` (the files in a run's
 //! folder), `corpus` (text to token ids), `stages` (the stages), `open` (from flags to an opened stage), `trainer` (the
-//! loop), `tree` (the runs of a folder, forks, comparison), `export` (what leaves a run).
+//! loop), `tree` (the runs of a folder, forks, comparison), `export` (what leaves a run), `watch` (the logs of trainings
+//! elsewhere).
 
 pub mod config;
 pub mod corpus;
@@ -19,6 +20,7 @@ mod stages;
 mod stats;
 mod trainer;
 pub mod tree;
+pub mod watch;
 
 pub use config::{
     LossType,

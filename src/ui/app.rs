@@ -56,6 +56,8 @@ pub struct UiOptions {
     pub stop: Arc<AtomicBool>,
     /// Where standard error is redirected while the screen is up (GPU drivers print there); discarded if None.
     pub stderr: Option<File>,
+    /// Whether standard input is not the terminal that keys come from; see [`super::take_input`].
+    pub piped: bool,
     /// Colour depth; detected from the environment if None.
     pub depth: Option<Depth>,
     /// Glyphs; detected from the terminal if None.

@@ -62,7 +62,7 @@ pub enum UiError {
 
 /// Shows a stage until the user leaves. The terminal is restored on every exit.
 pub fn run(session: Session, options: UiOptions) -> Result<Outcome, UiError> {
-    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+    if !(options.piped || io::stdin().is_terminal()) || !io::stdout().is_terminal() {
         return Err(UiError::NoTerminal);
     }
     let (to, inputs) = bounded(INPUTS);
@@ -77,6 +77,15 @@ pub fn run(session: Session, options: UiOptions) -> Result<Outcome, UiError> {
             save_and_unwind(&trainer, panicked)
         }
     }
+}
+
+/// Takes standard input, which is no terminal, away from the screen: returns it for reading. The keys come from the
+/// terminal from then on.
+///
+/// # Errors
+/// If there is no terminal to read keys from.
+pub fn take_input() -> io::Result<Box<dyn io::Read + Send>> {
+    terminal::take_input()
 }
 
 /// Restores the terminal by system calls alone, without allocating or waiting for a lock, for a process that ends

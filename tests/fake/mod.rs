@@ -72,6 +72,7 @@ pub fn info() -> RunInfo {
         ],
         manner: Manner::default(),
         read_only: false,
+        watched: false,
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) enum Verb {
     Compare(tree::Compare),
     /// A run's files on the screen, read only, also while another process trains it
     Replay(tree::Replay),
+    /// A training of another process, read only, as it grows: a run, an exported stage, a log of Trainer or TRL, or a stream
+    Watch(tree::Watch),
     /// Look into a file or folder of weights: tensors, totals, metadata, tokenizer; only headers are read
     Inspect(doors::inspect::Inspect),
     /// Write a model as GGUF (llama.cpp, Ollama) or as a clean Hugging Face folder, a run's logs or data, or a stage for TRL
@@ -68,7 +70,7 @@ pub(super) enum Verb {
 /// The verbs as `danlu --help` groups them.
 pub(super) const GROUPS: [(&str, &[&str]); 4] = [
     ("Train", &["train", "recipe", "data", "config", "fork"]),
-    ("Look", &["runs", "compare", "replay", "inspect", "estimate", "adapters", "check", "bench"]),
+    ("Look", &["runs", "compare", "replay", "watch", "inspect", "estimate", "adapters", "check", "bench"]),
     ("Models", &["generate", "score", "overfit"]),
     ("Doors", &["export", "import", "completions"]),
 ];
@@ -88,6 +90,7 @@ impl Verb {
             Self::Fork(verb) => verb.run(common),
             Self::Compare(verb) => verb.run(common),
             Self::Replay(verb) => verb.run(common),
+            Self::Watch(verb) => verb.run(common),
             Self::Inspect(verb) => verb.run(common),
             Self::Export(verb) => verb.run(common),
             Self::Import(verb) => verb.run(common),

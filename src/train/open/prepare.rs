@@ -136,6 +136,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
         sources: work.sources(),
         manner: config.manner(),
         read_only: false,
+        watched: false,
     };
     Ok(Ready { stage, plan, tokenizer, work, state, info, target, pinned, figures, notes, config })
 }

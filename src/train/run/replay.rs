@@ -17,13 +17,13 @@ const MOST: usize = 8192;
 /// The name of all tasks together.
 const ALL: &str = "all";
 /// Lines of the log that are sent.
-const LINES: usize = 1000;
+pub(in crate::train) const LINES: usize = 1000;
 
 /// Steps in order, thinned as they come in, so that a run of any length takes the same memory: of every so many the
 /// first, those with the least and the greatest loss and gradient norm, and one whose loss is not finite. No extreme of
 /// the curves is lost.
-#[derive(Default)]
-struct Steps {
+#[derive(Clone, Debug, Default)]
+pub(in crate::train) struct Steps {
     /// Each of `every` steps; the newest may have fewer.
     groups: Vec<Vec<StepReport>>,
     kept: usize,
@@ -34,7 +34,8 @@ struct Steps {
 }
 
 impl Steps {
-    fn push(&mut self, step: StepReport) {
+    /// Adds the next step.
+    pub(in crate::train) fn push(&mut self, step: StepReport) {
         self.every = self.every.max(1);
         if self.seen.is_multiple_of(self.every) {
             self.groups.push(Vec::new());
@@ -59,8 +60,20 @@ impl Steps {
         }
     }
 
+    /// Forgets the steps after one.
+    pub(in crate::train) fn cut(&mut self, after: usize) {
+        for group in &mut self.groups {
+            group.retain(|s| s.step <= after);
+        }
+        self.groups.retain(|group| !group.is_empty());
+        self.kept = self.groups.iter().map(Vec::len).sum();
+        self.last.take_if(|last| last.step > after);
+        // The next step begins a group.
+        self.seen = 0;
+    }
+
     /// The kept steps, and the newest.
-    fn take(self) -> Vec<StepReport> {
+    pub(in crate::train) fn take(self) -> Vec<StepReport> {
         let mut kept: Vec<StepReport> = self.groups.into_iter().flatten().collect();
         let newest = kept.last().map(|s| s.step);
         kept.extend(self.last.filter(|last| newest != Some(last.step)));
@@ -160,7 +173,7 @@ fn counts(line: &Value, stage: StageId, done: usize) -> bool {
 }
 
 /// Whether an event is part of a stage's panels.
-fn is_drawn(event: &Event) -> bool {
+pub(in crate::train) fn is_drawn(event: &Event) -> bool {
     matches!(
         event,
         Event::Started(_)
@@ -176,7 +189,7 @@ fn is_drawn(event: &Event) -> bool {
 }
 
 /// Whether an event may be a line of the log on the screen: not a figure of a single source, task or probe.
-fn is_told(event: &Event) -> bool {
+pub(in crate::train) fn is_told(event: &Event) -> bool {
     match event {
         Event::Policy(report) => report.task == ALL,
         Event::Eval { .. } | Event::Task(_) | Event::Probe { .. } | Event::Voted(_) => false,

@@ -11,8 +11,8 @@ use crate::{
     data::{Example, History},
     nn::{Decoder, ModelConfig, ParamTable, Schedule, StepOutcome},
     protocol::{
-        BatchView, Cause, DocumentView, DroppedView, Edit, Event, Find, RolloutView, RoomView, SourceInfo, SourceUse,
-        StepReport, TaskInfo,
+        Absent, BatchView, Cause, DocumentView, DroppedView, Edit, Event, Find, RolloutView, RoomView, SourceInfo,
+        SourceUse, StepReport, TaskInfo,
     },
     store::Run,
     train::{
@@ -55,6 +55,7 @@ impl Submitted {
             epoch: total_tokens as f64 / epoch_tokens.max(1) as f64,
             step_ms: seconds * 1e3,
             sources: Vec::new(),
+            absent: Absent::default(),
             extra: self.extra.iter().map(|(name, value)| ((*name).into(), *value)).collect(),
         }
     }

@@ -257,7 +257,7 @@ actions! {
         },
         enabled: |s| {
             let waits = s.is_read_only() && s.live().is_complete();
-            s.is_answered() && !waits && s.live().feedback.guard.as_ref().is_none_or(|g| g.may_go_on)
+            s.is_answered() && !waits && !s.is_watched() && s.live().feedback.guard.as_ref().is_none_or(|g| g.may_go_on)
         },
         perform: stages::pause, }
     Save, "保存检查点", "save a checkpoint", {
@@ -353,7 +353,7 @@ actions! {
         keys: &[(LOOKING, &[c('T')])], enabled: |s| s.is_answered() && !s.tree.open,
         perform: tree::open, }
     Export, "导出面板或屏幕：图片、文本、CSV", "export the panel or the screen: picture, text, CSV", {
-        keys: &[(&[Nav, Vote, Data, Tree], &[c('E')])], enabled: AppState::is_commanded,
+        keys: &[(&[Nav, Vote, Data, Tree], &[c('E')])], enabled: AppState::is_answered,
         perform: quietly!(s, questions::ask_export(s)), }
     Copy, "复制面板的内容（OSC 52）", "copy what the panel shows (OSC 52)", {
         keys: &[(&[Nav, Vote, Data, Tree], &[c('Y')])], perform: copy::copy, }
@@ -413,7 +413,7 @@ actions! {
         enabled: AppState::has_film, why: why::no_film, perform: quietly!(s, s.run_film()), }
     Abscissa, "横轴：步、词元或训练时间", "abscissa: steps, tokens or time", {
         keys: &[(&[Nav], &[c('x')])], enabled: AppState::has_charts, why: why::no_chart,
-        perform: quietly!(s, s.abscissa = s.abscissa.next()), }
+        perform: quietly!(s, s.next_abscissa()), }
     Probe, "立即运行探针", "run the probes now", {
         keys: &[(&[Nav], &[c('p')])], hint: |_| Some(Tr("探针", "probe")), enabled: AppState::is_commanded,
         perform: stages::probe, }

@@ -10,6 +10,7 @@ pub(super) fn unless_idle(state: &AppState, or: Tr) -> Option<Tr> {
     match state.live().phase {
         _ if state.leaving.is_some() => None,
         _ if state.switching().is_some() => Some(strings::WHY_SWITCHING),
+        _ if state.is_watched() => Some(strings::WHY_WATCHED),
         _ if state.is_read_only() => Some(strings::WHY_READ_ONLY),
         Phase::Starting => Some(strings::NO_RUN),
         Phase::Finished { .. } => Some(strings::WHY_FINISHED),

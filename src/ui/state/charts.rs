@@ -8,6 +8,7 @@ use super::{
 use crate::ui::{
     chart::{Abscissa, Axis},
     series::Series,
+    strings,
 };
 
 /// Fewest steps of a chart's axis, if the stage has as many.
@@ -73,8 +74,19 @@ impl Stage {
         end
     }
 
+    /// Whether it is known how much of a unit had passed at each step. The log of another trainer may name steps alone.
+    pub fn counts(&self, unit: Abscissa) -> bool {
+        let absent = self.step.as_ref().map(|step| step.absent).unwrap_or_default();
+        match unit {
+            Abscissa::Step => true,
+            Abscissa::Tokens => !absent.total_tokens,
+            Abscissa::Time => !absent.step_ms,
+        }
+    }
+
     /// The abscissa of its charts.
     pub fn axis(&self, unit: Abscissa) -> Axis<'_> {
+        let unit = if self.counts(unit) { unit } else { Abscissa::Step };
         Axis { steps: self.visible(), unit, pace: Some(&self.charts.pace) }
     }
 
@@ -229,6 +241,18 @@ impl AppState {
         rule || self.data.open || self.focus == Panel::MIX
     }
 
+    /// Counts in the next unit that the stage in view has.
+    pub fn next_abscissa(&mut self) {
+        let before = self.abscissa;
+        self.abscissa = before.next();
+        while !self.shown().counts(self.abscissa) {
+            self.abscissa = self.abscissa.next();
+        }
+        if self.abscissa == before {
+            self.remark(strings::WHY_STEPS_ALONE);
+        }
+    }
+
     /// Enlarges the charts around the crosshair or the newest step, or the reverse.
     pub fn zoom(&mut self, on: bool) {
         self.stages.shown_mut().zoom(on, None);
@@ -272,7 +296,7 @@ impl AppState {
         if !self.slides() || !across && !chart {
             return false;
         }
-        let unit = self.abscissa;
+        let unit = if self.shown().counts(self.abscissa) { self.abscissa } else { Abscissa::Step };
         self.log_chosen = None;
         self.stages.shown_mut().slide(to, unit)
     }

@@ -33,9 +33,14 @@ impl Stage {
 }
 
 impl AppState {
-    /// Whether only the run's files are read: nothing trains behind this screen.
+    /// Whether only files are read: nothing trains behind this screen.
     pub fn is_read_only(&self) -> bool {
-        self.live().run.as_ref().is_some_and(|run| run.info.read_only)
+        self.watching.is_some() || self.live().run.as_ref().is_some_and(|run| run.info.read_only)
+    }
+
+    /// Whether the training of another process is watched.
+    pub fn is_watched(&self) -> bool {
+        self.watching.is_some() || self.live().run.as_ref().is_some_and(|run| run.info.watched)
     }
 
     /// Whether the stage in view has a film.

@@ -19,7 +19,7 @@ use std::{collections::VecDeque, path::PathBuf, time::Duration};
 use ratatui::layout::Rect;
 
 use crate::base::StageId;
-use crate::protocol::{Care, Who};
+use crate::protocol::{Care, Watching, Who};
 use crate::ui::{
     chart::Abscissa,
     editor::Editor,
@@ -257,6 +257,8 @@ pub struct AppState {
     pub log_from: Panel,
     /// What is looked for in a panel.
     pub find: Option<Find>,
+    /// What the log of a training elsewhere does, if one is watched.
+    pub watching: Option<Watching>,
     /// The film on the screen.
     pub film: Option<film::Film>,
     /// A save was requested.

@@ -108,6 +108,15 @@ impl Run {
         }
     }
 
+    /// Adds a source of which only the name is known; returns its held-out curve.
+    pub fn add_source(&mut self, name: &str) -> &mut Series {
+        let info = SourceInfo { name: name.to_owned(), weight: f64::NAN, ..SourceInfo::default() };
+        self.sources.push(Source::new(&info));
+        self.info.sources.push(info);
+        let newest = self.sources.len() - 1;
+        &mut self.sources[newest].valid
+    }
+
     /// The source with this name, or the first.
     pub fn chosen(&self, raw: &str) -> Option<&Source> {
         let at = self.info.sources.iter().position(|s| s.name == raw).unwrap_or(0);
@@ -404,7 +413,8 @@ impl Stage {
 
     /// Whether all planned steps are done.
     pub fn is_complete(&self) -> bool {
-        self.run.as_ref().is_some_and(|r| self.steps_done() >= r.info.steps)
+        // Of a training elsewhere the plan may be unknown.
+        self.run.as_ref().is_some_and(|r| r.info.steps > 0 && self.steps_done() >= r.info.steps)
     }
 
     /// Steps done, if known.
@@ -432,11 +442,16 @@ impl Stage {
     pub fn seconds_left(&self) -> Option<f64> {
         let (run, step) = (self.run.as_ref()?, self.step.as_ref()?);
         let still = self.is_finished() || self.phase == Phase::Resting || self.is_complete();
+        let left = run.info.steps.saturating_sub(step.step) as f64;
+        if !still && (run.info.batch == 0 || run.info.context == 0 || step.absent.tokens_per_second) {
+            // Of a training elsewhere: from the time of a step, if that is known.
+            return Some(left * step.step_ms / 1e3).filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        }
         if still || step.tokens_per_second <= 0.0 || !step.tokens_per_second.is_finite() {
             return None;
         }
         let tokens_a_step = run.info.batch as f64 * run.info.context as f64;
-        Some(run.info.steps.saturating_sub(step.step) as f64 * tokens_a_step / step.tokens_per_second)
+        Some(left * tokens_a_step / step.tokens_per_second)
     }
 
     /// Starts, or continues after another stage was live.
@@ -515,10 +530,17 @@ impl Stage {
 
     /// Adds a step.
     pub fn add_step(&mut self, step: StepReport) {
-        self.loss.push(step.step, step.loss);
-        self.rate.push(step.step, step.learning_rate);
-        self.grad.push(step.step, step.grad_norm);
-        self.speed.push(step.step, step.tokens_per_second);
+        let absent = step.absent;
+        for (series, value, absent) in [
+            (&mut self.loss, step.loss, absent.loss),
+            (&mut self.rate, step.learning_rate, absent.learning_rate),
+            (&mut self.grad, step.grad_norm, absent.grad_norm),
+            (&mut self.speed, step.tokens_per_second, absent.tokens_per_second),
+        ] {
+            if !absent {
+                series.push(step.step, value);
+            }
+        }
         self.charts.pace.push(step.step, step.total_tokens, step.step_ms / 1e3);
         self.feedback.add_metrics(step.step, &step.extra);
         self.step = Some(step);
@@ -587,7 +609,9 @@ impl Stage {
         let probe = &mut self.probes[at];
         (probe.length, probe.recall) = (said.length, said.recall);
         probe.expected = Clean::line(said.expected);
-        probe.entries.push(ProbeEntry::new(&said));
+        // Completions of an older checkpoint may come after those of a newer one.
+        let at = probe.entries.partition_point(|e| e.step <= said.step);
+        probe.entries.insert(at, ProbeEntry::new(&said));
         if probe.entries.len() > PROBES {
             let mut index = 0;
             probe.entries.retain(|_| {

@@ -38,6 +38,7 @@ strings! {
     GUARDED = "守卫停止了训练", "the guard stopped training";
     GUARDED_SHORT = "守卫停止", "guard stopped";
     GUARD_NO_CHECKPOINT = "还没有检查点：先在 run.toml 里调大 kl_coef，再按 g 从头训练", "no checkpoint yet: raise kl_coef in run.toml, then press g to start over";
+    ROLLOUT_READ_ONLY = "只读：日志里没有采样的回答", "read only: the log holds no sampled answers";
     NO_ROLLOUT = "下一次更新后，这里逐个词元显示一个回答", "one answer appears here after the next update";
     COL_TOKEN = "词元", "token";
     COL_REFERENCE = "参考", "ref";

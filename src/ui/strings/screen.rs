@@ -75,6 +75,18 @@ strings! {
     WHY_NOT_NOW = "现在没有可执行的对象", "nothing to do that with now";
     WHY_SWITCHING = "正在切换阶段，请稍候", "switching stages; wait for the next one to start";
     WHY_READ_ONLY = "只读回放：不训练，也不改动", "a replay, read only: nothing is trained or changed";
+    WHY_WATCHED = "只读观看：另一个进程在训练，这里不训练也不改动", "watching, read only: another process trains; nothing is trained or changed here";
+    WATCHING = "观看中", "watching";
+    WATCH_AWAITED = "等待第一行日志", "waiting for the first line";
+    WATCH_NOBODY = "没有进程在训练这个 run", "no process trains this run";
+    WATCH_ENDED = "数据流已结束", "stream ended";
+    WATCH_NEWEST = "最新一行", "newest line";
+    WATCH_AGO = "之前", "ago";
+    WATCH_PASSED = "其他输出", "other lines";
+    CHAT_READ_ONLY = "只读：这里没有模型回答", "read only: no model answers here";
+    CONFIG_READ_ONLY = "只读：日志里没有配置", "read only: the log holds no configuration";
+    EXPORT_HERE = "写入当前文件夹，不覆盖已有文件", "into the current folder; no file is replaced";
+    WHY_STEPS_ALONE = "日志里没有词元数和时间，横轴只有步", "the log has neither tokens nor times: the charts count steps";
     WHY_NO_FILM = "这个阶段还没有两次探针结果", "this stage has no two probes yet";
     REPLAY = "只读", "read only";
     FILM = "回放", "film";
@@ -167,6 +179,7 @@ strings! {
     NO_TASK = "这个阶段没有任务", "this stage has no tasks";
     NO_SCORE = "第一次评测尚未运行", "no evaluation yet";
     WANTED = "应为", "expected";
+    BATCH_READ_ONLY = "只读：日志里没有批次的词元", "read only: the log holds no tokens of a batch";
     NO_BATCH = "下一步完成后，这里显示它训练用的词元", "the tokens of the next step appear here";
     NO_BATCH_HERE = "这个阶段训练时，这里显示它的词元", "its tokens appear here while the stage trains";
     UNTRAINED = "不计损失", "not trained on";

@@ -19,7 +19,7 @@ pub(super) use self::{
     input::{Input, is_deaf, read_input, wide_rules},
     modes::{Guard, acquire, restore, take_mouse},
     panics::PanicHook,
-    platform::{foreground, is_utf8_console, suspend, writable},
+    platform::{foreground, is_utf8_console, suspend, take_input, writable},
     screen::Screen,
     signals::{DONE, Signals},
 };

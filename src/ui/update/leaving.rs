@@ -163,14 +163,11 @@ pub fn summary(state: &AppState) -> Vec<String> {
     let stage = state.live();
     let Some(run) = &stage.run else { return Vec::new() };
     let glyphs = state.glyph_set.glyphs();
+    // Of a training elsewhere the plan may be unknown.
+    let planned = if run.info.steps > 0 { grouped(run.info.steps as u64) } else { "-".to_owned() };
     let mut facts = vec![
         format!("{} {} {}", run.name, glyphs.dot, stage.title(state.lang)),
-        format!(
-            "{} {} / {}",
-            state.tr(strings::STEP),
-            grouped(stage.steps_done() as u64),
-            grouped(run.info.steps as u64)
-        ),
+        format!("{} {} / {planned}", state.tr(strings::STEP), grouped(stage.steps_done() as u64)),
     ];
     // The loss of a policy says nothing; its scores do.
     if stage.aligns() {
@@ -209,7 +206,7 @@ pub fn summary(state: &AppState) -> Vec<String> {
     if let Phase::Finished { reason, failed: true } = &stage.phase {
         lines.push(format!("{}: {reason}", state.tr(strings::FAILED)));
     }
-    if stage.unsaved_steps() > 0 {
+    if stage.unsaved_steps() > 0 && !state.is_read_only() {
         lines.push(strings::lost(state.lang, stage.unsaved_steps()));
     }
     lines

@@ -85,6 +85,8 @@ fn on_key(state: &mut AppState, key: Key) -> Vec<Cmd> {
         && (mode.is_text() || can_only_be_text(c) && begins_text(state, mode))
     {
         field::insert(state, c.encode_utf8(&mut [0; 4]));
+    } else if key.typed().is_some_and(can_only_be_text) && matches!(mode, Mode::Nav | Mode::Data) {
+        not_asked(state);
     } else if key.typed().is_some() && matches!(mode, Mode::Nav | Mode::Data | Mode::Vote) {
         state.remark(actions::elsewhere(mode, meant));
     }
@@ -95,8 +97,17 @@ fn on_paste(state: &mut AppState, text: &str) -> Vec<Cmd> {
     let mode = state.mode();
     if mode.is_text() || begins_text(state, mode) {
         field::insert(state, text);
+    } else if matches!(mode, Mode::Nav | Mode::Data) {
+        not_asked(state);
     }
     Vec::new()
+}
+
+/// Says why no prompt can be typed now.
+fn not_asked(state: &mut AppState) {
+    if let Some(words) = (Act::Prompt.row().why)(state) {
+        state.remark(words);
+    }
 }
 
 /// Opens the prompt field, or the filter of the config pane, if typing may start without a key before it; returns whether it did.

@@ -12,6 +12,7 @@ use super::{
     feedback::guard,
     pen::{Canvas, Pen},
 };
+use crate::protocol::{Follows, Watching};
 use crate::ui::{
     actions::{self, Act},
     keys::Key,
@@ -21,6 +22,9 @@ use crate::ui::{
     text::{clock, grouped, shorten, width, wrap},
     theme::Role,
 };
+
+/// Seconds without a line after which the age of the newest is shown.
+const STALE: f64 = 30.0;
 
 pub(super) fn header(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let right = status(pen);
@@ -219,6 +223,7 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
         (_, Phase::Finished { .. }) => (g.tick, strings::STOPPED, Role::Text),
         (Some(Leaving { save: true, .. }), _) => (g.pulse[0], strings::SAVING, Role::Focus),
         (Some(_), _) => (g.pulse[0], strings::LEAVING_UNSAVED, Role::Focus),
+        (None, _) if state.watching.is_some() => return watching(pen),
         (None, Phase::Running) if state.is_read_only() => {
             (g.pulse[live.beats % g.pulse.len()], strings::REPLAY, Role::Kept)
         }
@@ -244,6 +249,38 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
         let left = clock(seconds.min(1e9).ceil() as u64);
         pieces.push(pen.piece(format!("  {} ", state.tr(strings::LEFT)), Role::Dim));
         pieces.push(pen.piece(left, Role::Text));
+    }
+    pieces
+}
+
+/// What the log of a training elsewhere does, and when it grew last.
+fn watching<'a>(pen: &Pen<'a>) -> Pieces<'a> {
+    let (state, g) = (pen.state, pen.glyphs);
+    let live = state.live();
+    let Some(Watching { state: follows, newest, passed }) = &state.watching else { return Vec::new() };
+    let pulse = g.pulse[live.beats % g.pulse.len()];
+    let (mark, words, role) = match follows {
+        Follows::Awaited => (g.empty, strings::WATCH_AWAITED, Role::Dim),
+        Follows::Nobody => (g.empty, strings::WATCH_NOBODY, Role::Dim),
+        Follows::Ended => (g.empty, strings::WATCH_ENDED, Role::Kept),
+        Follows::Over { failed: true, .. } => (g.cross, strings::FAILED, Role::Bad),
+        Follows::Over { reason, .. } if reason == "stopped" => (g.tick, strings::STOPPED, Role::Text),
+        Follows::Over { .. } => (g.tick, strings::DONE, Role::Good),
+        Follows::Lines if live.phase == Phase::Paused => (g.empty, strings::PAUSED, Role::Focus),
+        Follows::Lines => (pulse, strings::WATCHING, Role::Kept),
+    };
+    let whose = if state.stages.live_is_shown() { String::new() } else { format!("{} ", state.stage_word(live.id)) };
+    let mut pieces: Pieces = vec![pen.piece(format!("{mark} {whose}{}", state.tr(words)), role)];
+    if *passed > 0 && state.drawn.area.width >= 100 {
+        pieces.push(pen.piece(format!("  {} {}", grouped(*passed as u64), state.tr(strings::WATCH_PASSED)), Role::Dim));
+    }
+    let age = newest.map(|newest| (state.time() - newest).max(0.0)).filter(|_| *follows == Follows::Lines);
+    if let Some(age) = age.filter(|age| *age >= STALE) {
+        let (newest, ago) = (state.tr(strings::WATCH_NEWEST), state.tr(strings::WATCH_AGO));
+        pieces.push(pen.piece(format!("  {newest} {} {ago}", clock(age.min(1e9) as u64)), Role::Dim));
+    } else if let Some(seconds) = live.seconds_left().filter(|_| *follows == Follows::Lines) {
+        pieces.push(pen.piece(format!("  {} ", state.tr(strings::LEFT)), Role::Dim));
+        pieces.push(pen.piece(clock(seconds.min(1e9).ceil() as u64), Role::Text));
     }
     pieces
 }

@@ -35,7 +35,9 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         let names: Vec<&str> = asked.map(|who| state.whose(*who, stage)).collect();
         let drawn = state.chat.manner.sampling;
         let sampling = format!("temp {} {} top-k {}", drawn.temperature, pen.glyphs.dot, drawn.top_k);
-        facts.push(pen.piece(sampling, Role::Dim));
+        if !state.is_read_only() {
+            facts.push(pen.piece(sampling, Role::Dim));
+        }
         // Without room for both, who answers is what counts.
         if names.len() > 1 {
             facts.push(pen.piece(format!("  {}", names.join(" + ")), Role::Text));
@@ -57,6 +59,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let body = Rect { height: inner.height - rows, ..inner };
     if state.chat.exchanges.is_empty() {
         let words = match state.live() {
+            _ if state.is_read_only() => strings::CHAT_READ_ONLY,
             live if live.is_finished() => strings::CHAT_OVER,
             live if live.talks() => strings::NO_TALK,
             _ => strings::NO_CHAT,

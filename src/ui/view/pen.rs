@@ -12,6 +12,7 @@ use ratatui::{
 };
 
 use crate::base::StageId;
+use crate::protocol::StepReport;
 use crate::ui::{
     chart::{Abscissa, Axis, Curve, Plot, time_label},
     paint::{Pieces, pieces_width, put, put_pieces, rule},
@@ -118,11 +119,12 @@ impl Pen<'_> {
     /// Draws the crosshair's step, figures there, then tokens and time; without enough room the last are dropped.
     pub(crate) fn readout(&self, step: usize, facts: Pieces<'static>, area: Rect, buf: &mut Buffer) {
         let (state, pace) = (self.state, &self.stage.charts.pace);
+        let known = |unit, label: String| if self.stage.counts(unit) { label } else { "-".to_owned() };
         let mut row = self.labelled([(state.tr(strings::STEP), grouped(step as u64), Role::Focus)]);
         row.extend(facts);
         for (label, value) in [
-            (strings::TOKENS, short(pace.at(Abscissa::Tokens, step as f64))),
-            (strings::TIME, time_label(pace.at(Abscissa::Time, step as f64))),
+            (strings::TOKENS, known(Abscissa::Tokens, short(pace.at(Abscissa::Tokens, step as f64)))),
+            (strings::TIME, known(Abscissa::Time, time_label(pace.at(Abscissa::Time, step as f64)))),
         ] {
             row.push(self.piece(format!("  {} ", state.tr(label)), Role::Dim));
             row.push(self.piece(value, Role::Text));
@@ -155,6 +157,7 @@ impl Pen<'_> {
 
     /// Why the stage in view has nothing to show: it was never trained, its logs do not have this, or `or`.
     pub(crate) fn nothing(&self, or: Tr) -> &'static str {
+        let or = if self.state.is_watched() && or == strings::NO_RUN { strings::WATCH_AWAITED } else { or };
         self.state.tr(match (&self.stage.phase, self.stage.start_step) {
             (Phase::Resting, None) => strings::SOON,
             (Phase::Resting, Some(_)) => strings::NOT_LOGGED,
@@ -171,6 +174,7 @@ impl Pen<'_> {
             (Phase::Resting, _) if stage.start_step.is_none() => strings::NEVER_TRAINED,
             (Phase::Resting, _) => strings::TRAINED_BEFORE,
             (_, Some(_)) => or,
+            (_, None) if state.is_watched() => strings::WATCH_AWAITED,
             (_, None) => strings::NO_RUN,
         };
         let shown = if here { going.as_str() } else { state.tr(words) };
@@ -309,4 +313,12 @@ pub(crate) fn upright(pen: &Pen, x: u16, area: Rect, buf: &mut Buffer) {
     for y in area.top()..area.bottom() {
         put(buf, x, y, x + 1, pen.glyphs.divider, pen.style(Role::Dim));
     }
+}
+
+/// Tokens and epochs that were read, as far as the log has them.
+pub(crate) fn tokens_read(step: &StepReport) -> (String, String) {
+    let none = || "-".to_owned();
+    let tokens = if step.absent.total_tokens { none() } else { short(step.total_tokens as f64) };
+    let epoch = if step.absent.epoch { none() } else { format!("{:.2}", step.epoch) };
+    (tokens, epoch)
 }

@@ -1,9 +1,10 @@
-//! The verbs about runs as a whole: their list, forks, comparison, replay.
+//! The verbs about runs as a whole: their list, forks, comparison, replay; and trainings elsewhere, watched.
 
 mod compare;
 mod fork;
 mod list;
 mod replay;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ pub(super) use self::{
     fork::Fork,
     list::Runs,
     replay::{Replay, show},
+    watch::Watch,
 };
 
 use crate::{

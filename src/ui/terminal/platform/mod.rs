@@ -8,8 +8,11 @@ mod typed;
 mod unix;
 
 #[cfg(not(unix))]
-pub(crate) use self::other::{Wait, foreground, is_utf8_console, suspend, wait_for_input, wide_rules, writable};
+pub(crate) use self::other::{
+    Wait, foreground, is_utf8_console, suspend, take_input, wait_for_input, wide_rules, writable,
+};
 #[cfg(unix)]
 pub(crate) use self::unix::{
-    Wait, foreground, is_utf8_console, redirect_stderr, restore_stderr, suspend, wait_for_input, wide_rules, writable,
+    Wait, foreground, is_utf8_console, redirect_stderr, restore_stderr, suspend, take_input, wait_for_input,
+    wide_rules, writable,
 };

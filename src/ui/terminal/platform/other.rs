@@ -29,6 +29,11 @@ pub(crate) fn suspend() -> io::Result<()> {
     Ok(())
 }
 
+/// Standard input as it is: crossterm reads keys from the console, whatever standard input is.
+pub(crate) fn take_input() -> io::Result<Box<dyn io::Read + Send>> {
+    Ok(Box::new(io::stdin()))
+}
+
 pub(crate) fn is_utf8_console() -> bool {
     true
 }

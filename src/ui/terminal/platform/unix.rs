@@ -63,6 +63,19 @@ pub(crate) fn suspend() -> io::Result<()> {
     Ok(rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?)
 }
 
+/// Returns standard input for reading, and makes the terminal standard input: standard output is that terminal, and a
+/// shell opens it for both; else the controlling terminal.
+pub(crate) fn take_input() -> io::Result<Box<dyn io::Read + Send>> {
+    let piped = File::from(rustix::io::dup(stdin())?);
+    let both = rustix::fs::fcntl_getfl(stdout()).is_ok_and(|flags| flags.contains(rustix::fs::OFlags::RDWR));
+    if both {
+        rustix::stdio::dup2_stdin(stdout())?;
+    } else {
+        rustix::stdio::dup2_stdin(File::open("/dev/tty")?)?;
+    }
+    Ok(Box::new(piped))
+}
+
 /// Redirects standard error to a file: drivers print there and would corrupt the screen.
 pub(crate) fn redirect_stderr(file: &File) -> io::Result<OwnedFd> {
     let old = rustix::io::dup(stderr())?;

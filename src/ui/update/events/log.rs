@@ -2,7 +2,7 @@
 
 use crate::{
     base::StageId,
-    protocol::Event,
+    protocol::{Event, Follows, Watching},
     ui::{
         state::{Both, Level, feedback},
         strings::{self, Lang, Tr},
@@ -30,6 +30,7 @@ pub(super) fn step(event: &Event) -> Option<usize> {
         | Event::StoreFailed { step, .. }
         | Event::Note { step, .. }
         | Event::Demonstrated { step, .. }
+        | Event::Watching(Watching { state: Follows::Over { step, .. }, .. })
         | Event::Finished { step, .. } => Some(*step),
         _ => None,
     }
@@ -83,13 +84,18 @@ pub(super) fn lines(stage: Option<StageId>, event: &Event) -> Vec<(Level, Both)>
         Event::Broken { text, .. } => one(Level::Alert, &labelled(strings::BROKEN, text)),
         Event::Paused { step } => one(Level::State, &at(*step, strings::LOG_PAUSED)),
         Event::Resumed { step } => one(Level::State, &at(*step, strings::LOG_RESUMED)),
+        Event::Watching(Watching { state: Follows::Over { step, reason, failed }, .. }) => {
+            lines(stage, &Event::Finished { step: *step, reason: reason.clone(), failed: *failed, seconds: 0.0 })
+        }
         Event::Saved { path, seconds, bytes: n, best, .. } => {
             // The run's own folder need not be named.
             let parts: Vec<_> = path.iter().rev().take(2).collect();
             let inside: std::path::PathBuf = parts.into_iter().rev().collect();
             one(Level::Save, &|lang| {
                 let mark = if *best { strings::LOG_BEST.get(lang) } else { "" };
-                format!("{}  {}  {seconds:.1} s{mark}", inside.display(), bytes(*n))
+                // Of a checkpoint of another trainer the time may be unknown.
+                let took = if seconds.is_finite() { format!("  {seconds:.1} s") } else { String::new() };
+                format!("{}  {}{took}{mark}", inside.display(), bytes(*n))
             })
         }
         Event::EndedEarly { step, best, figure, evaluations } => {

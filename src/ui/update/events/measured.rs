@@ -47,6 +47,10 @@ fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64, train_l
             known = true;
         }
     }
+    // A log of another trainer names its sources only where it measures them.
+    if run.info.watched && !known && source != "all" && source != StageId::Pretrain.name() {
+        run.add_source(source).push(step, eval_loss);
+    }
     // The skill of pretraining, measured in a later stage.
     if source == StageId::Pretrain.name() && stage.id != Some(StageId::Pretrain) {
         stage.kept.push(step, eval_loss);

@@ -6,7 +6,7 @@ mod past;
 
 use self::measured::measured;
 use super::{data, leaving::close_if_leaving, moving::focus, msg::Cmd, requests::answered, stages, tree, vote};
-use crate::protocol::{Command, Event, RunInfo};
+use crate::protocol::{Command, Event, Follows, RunInfo, Watching};
 use crate::ui::{
     actions::Act,
     state::{
@@ -20,7 +20,12 @@ use crate::ui::{
 pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     let stage = if let Event::Started(info) = &event { Some(info.stage) } else { state.live().id };
     let place = stage.zip(log::step(&event));
-    for (level, text) in log::lines(stage, &event) {
+    // That a training elsewhere is over is said when it ends; at the start the past says it.
+    let told = match (&event, &state.watching) {
+        (Event::Watching(new), old) => old.as_ref().is_none_or(|old| new.state == old.state),
+        _ => false,
+    };
+    for (level, text) in log::lines(stage, &event).into_iter().filter(|_| !told) {
         let at = Some(state.time());
         let place = place.or_else(|| stage.map(|stage| (stage, state.live().steps_done())));
         state.log_line(LogLine { at, level, place, text });
@@ -35,6 +40,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     match event {
         Event::Started(info) => return on_started(state, *info),
         Event::Past(past) => past::on_past(state, *past),
+        Event::Watching(watching) => on_watching(state, watching),
         Event::Opening { done, of } => state.opening = Some((done, of)),
         Event::Guarded { step, reason, checkpoint, may_go_on } => {
             let (reason, checkpoint) = (Both::trainer(&reason), checkpoint.map(|c| Clean::line(&c)));
@@ -189,6 +195,17 @@ fn on_trouble(state: &mut AppState, fault: Fault, error: &str) -> Vec<Cmd> {
         None => {}
     }
     Vec::new()
+}
+
+/// The log of a training elsewhere grows, rests, or has ended.
+fn on_watching(state: &mut AppState, watching: Watching) {
+    let before = state.watching.as_ref().map(|w| &w.state);
+    let other = before != Some(&watching.state);
+    let stage = state.stages.live_mut();
+    if other && stage.run.is_some() {
+        stage.phase = if watching.state == Follows::Lines { Phase::Running } else { Phase::Paused };
+    }
+    state.watching = Some(watching);
 }
 
 fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {

@@ -8,7 +8,7 @@ use crate::{
 
 /// The past replaces what was known of its stages.
 pub(super) fn on_past(state: &mut AppState, past: Past) {
-    if state.is_read_only() {
+    if state.is_read_only() && !state.is_watched() {
         // All of a replay is there: no step follows.
         state.stages.live_mut().phase = Phase::Paused;
     }

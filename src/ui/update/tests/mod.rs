@@ -8,6 +8,7 @@ mod past;
 mod spoken;
 mod tree;
 mod vote;
+mod watch;
 mod why;
 
 use std::time::Duration;

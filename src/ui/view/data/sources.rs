@@ -123,6 +123,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
                     Some(u) if drawn > 0 => (format!("{:.0}%", 100.0 * u.tokens as f64 / drawn as f64), Role::Text),
                     _ => (none(), Role::Text),
                 },
+                _ if total.is_nan() => (none(), Role::Text),
                 _ => (short(row.tokens as f64), Role::Text),
             };
             put_right(buf, end.saturating_sub(*wide - 1), y, end, &text, pen.style(role));
@@ -131,7 +132,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         let weight = if total > 0.0 { row.weight / total } else { 0.0 };
         let cells = end.saturating_sub(x + 6).min(40);
         bar(buf, x, y, cells, weight, (pen.style(Role::Train), dim), pen.glyphs);
-        let number = format!("{:>3.0}%", 100.0 * weight);
+        let number = if total.is_nan() { "  -".to_owned() } else { format!("{:>3.0}%", 100.0 * weight) };
         put(buf, x + cells + 1, y, inner.right(), &number, pen.style(Role::Bright));
     }
 }

@@ -67,7 +67,8 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         return;
     }
     let Some(rollout) = feedback.rollout.as_ref().filter(|r| !r.actions.is_empty()) else {
-        pen.words(buf, inner, pen.nothing(strings::NO_ROLLOUT));
+        let words = if state.is_read_only() { strings::ROLLOUT_READ_ONLY } else { strings::NO_ROLLOUT };
+        pen.words(buf, inner, pen.nothing(words));
         return;
     };
     if inner.height >= 5 {

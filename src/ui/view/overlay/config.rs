@@ -67,7 +67,9 @@ pub(super) fn draw(pen: &Pen, pane: &ConfigPane, area: Rect, buf: &mut Canvas) {
         inner = below(inner, 1);
     }
     let Some(selected) = found.get(chosen) else {
-        let words = if keys.is_empty() {
+        let words = if keys.is_empty() && state.is_read_only() {
+            strings::CONFIG_READ_ONLY
+        } else if keys.is_empty() {
             strings::NO_RUN
         } else if pane.filter.is_empty() {
             strings::CONFIG_NONE_CHANGED

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use crate::ui::view::pen::{Canvas, Pen, below};
+use crate::ui::view::pen::{Canvas, Pen, below, tokens_read};
 use crate::ui::{
     actions::{ACTIONS, Act},
     paint::{Pieces, clear, put_pieces, rule},
@@ -149,11 +149,14 @@ fn ours<'a>(pen: &Pen, cells: usize) -> Lines<'a> {
         let used = live.step.as_ref().and_then(|s| s.sources.get(at));
         let weight = if total > 0.0 { 100.0 * source.weight / total } else { 0.0 };
         let epochs = used.map_or_else(|| "-".to_owned(), |u| format!("{:.2}", u.epoch));
-        let numbers = [short(source.tokens as f64), format!("{weight:.0}%"), epochs];
+        let unknown = || "-".to_owned();
+        let tokens = if total.is_nan() { unknown() } else { short(source.tokens as f64) };
+        let share = if total.is_nan() { unknown() } else { format!("{weight:.0}%") };
+        let numbers = [tokens, share, epochs];
         lines.push(row(pen, &source.name, [&numbers[0], &numbers[1], &numbers[2]], Role::Text, cells));
     }
     if let Some(step) = &live.step {
-        let (read, epochs) = (short(step.total_tokens as f64), format!("{:.2}", step.epoch));
+        let (read, epochs) = tokens_read(step);
         lines.push(row(pen, state.tr(strings::HELP_READ), [&read, "100%", &epochs], Role::Dim, cells));
     }
     notes(pen, strings::HELP_EPOCHS, cells, &mut lines);

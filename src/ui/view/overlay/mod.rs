@@ -136,7 +136,8 @@ fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Canv
         }
         Question::Export(panel, _) => {
             let title = panel.and_then(panels::find).map(|spec| state.tr(spec.title).to_owned());
-            let kept = state.tr(strings::EXPORT_KEPT).to_owned();
+            let kept = if state.is_read_only() { strings::EXPORT_HERE } else { strings::EXPORT_KEPT };
+            let kept = state.tr(kept).to_owned();
             (strings::EXPORT_TITLE, title.map(|t| (t, Role::Bright)).into_iter().chain([(kept, Role::Dim)]).collect())
         }
         Question::Remove { name, bytes: size, .. } => {

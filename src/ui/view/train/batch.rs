@@ -41,7 +41,11 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let cells = inner.width.saturating_sub(gutter + 3);
     buf.drawn.batch_cells = cells.max(1) as usize;
     let Some(batch) = stage.batch.as_ref().filter(|b| !b.rows.is_empty()) else {
-        let words = if stage.phase == Phase::Resting { strings::NO_BATCH_HERE } else { strings::NO_BATCH };
+        let words = match stage.phase {
+            _ if pen.state.is_read_only() => strings::BATCH_READ_ONLY,
+            Phase::Resting => strings::NO_BATCH_HERE,
+            _ => strings::NO_BATCH,
+        };
         pen.words(buf, inner, state.tr(words));
         return;
     };

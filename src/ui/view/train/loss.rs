@@ -159,6 +159,7 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
     }
     pieces.push(pen.piece(format!("{} {axis}", g.dot), Role::Dim));
     let unit = match state.abscissa {
+        unit if !stage.counts(unit) => None,
         Abscissa::Step => None,
         Abscissa::Tokens => Some(strings::BY_TOKENS),
         Abscissa::Time => Some(strings::BY_TIME),

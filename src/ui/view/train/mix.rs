@@ -8,7 +8,7 @@ use crate::ui::{
     strings::{self, Tr},
     text::{figure, pad, short},
     theme::Role,
-    view::pen::{Canvas, Pen},
+    view::pen::{Canvas, Pen, tokens_read},
 };
 
 /// Columns from the right: title and width in cells.
@@ -18,8 +18,9 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
     if let Some(step) = &pen.stage.step {
-        facts.push(pen.piece(format!("{} {}", short(step.total_tokens as f64), state.tr(strings::TOKENS)), Role::Text));
-        facts.push(pen.piece(format!("  {:.2} {}", step.epoch, state.tr(strings::EPOCH)), Role::Text));
+        let (tokens, epoch) = tokens_read(step);
+        facts.push(pen.piece(format!("{tokens} {}", state.tr(strings::TOKENS)), Role::Text));
+        facts.push(pen.piece(format!("  {epoch} {}", state.tr(strings::EPOCH)), Role::Text));
     }
     let inner = pen.title(buf, area, &facts);
     let Some(run) = &pen.stage.run else {
@@ -73,6 +74,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
                     Some(u) if drawn > 0 => format!("{:.0}%", 100.0 * u.tokens as f64 / drawn as f64),
                     _ => none(),
                 },
+                _ if total.is_nan() => none(),
                 _ => short(source.tokens as f64),
             };
             put_right(buf, end.saturating_sub(*wide), y, end, &text, pen.style(Role::Text));
@@ -80,7 +82,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         }
         let x = inner.x + 2 + name + 1;
         let weight = if total > 0.0 { source.weight / total } else { 0.0 };
-        let number = format!("{:>3.0}%", 100.0 * weight);
+        let number = if total.is_nan() { "  -".to_owned() } else { format!("{:>3.0}%", 100.0 * weight) };
         let cells = end.saturating_sub(x + 6).min(40);
         bar(buf, x, y, cells, weight, (pen.style(Role::Train), pen.style(Role::Dim)), pen.glyphs);
         // A requested weight is not in effect yet.

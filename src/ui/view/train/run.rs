@@ -20,13 +20,20 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     };
     // Some adapter names include the engine.
     let named = run.adapter.starts_with(run.engine.as_str());
+    // A log of another trainer may name neither.
+    let named = named || run.adapter.is_empty();
+    let adapter = if run.adapter.is_empty() {
+        or_none(run.engine.is_empty(), run.engine.to_string())
+    } else {
+        run.adapter.to_string()
+    };
     let engine = if named { String::new() } else { format!("{} {} ", run.engine, pen.glyphs.dot) };
     let title = width(state.tr(pen.title));
     let room = (area.width as usize).saturating_sub(title + 10 + width(&engine));
     let small = area.height <= 4;
     let mut facts: Pieces = Vec::new();
     if small {
-        facts = vec![pen.piece(engine.clone(), Role::Dim), pen.piece(shorten(&run.adapter, room), Role::Text)];
+        facts = vec![pen.piece(engine.clone(), Role::Dim), pen.piece(shorten(&adapter, room), Role::Text)];
     }
     let inner = pen.title(buf, area, &facts);
     let mut rows = Vec::new();
@@ -35,20 +42,28 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         // With little room: speed and norms in one row, progress in the other.
         rows.push(live(pen));
     } else {
-        rows.push(vec![pen.piece(engine, Role::Dim), pen.piece(run.adapter.as_str(), Role::Bright)]);
+        rows.push(vec![pen.piece(engine, Role::Dim), pen.piece(adapter, Role::Bright)]);
         let size = match run.precision.as_str() {
-            "" => run.size.as_str().to_owned(),
+            "" => or_none(run.size.is_empty(), run.size.as_str().to_owned()),
             precision => format!("{} {precision}", run.size.as_str()),
         };
         rows.push(pen.dotted([
             size,
-            format!("{} {}", state.tr(strings::PARAMETERS), short(run.info.parameters as f64)),
-            format!("{} {}", state.tr(strings::VOCAB), grouped(run.info.vocab_size as u64)),
+            format!(
+                "{} {}",
+                state.tr(strings::PARAMETERS),
+                or_none(run.info.parameters == 0, short(run.info.parameters as f64))
+            ),
+            format!(
+                "{} {}",
+                state.tr(strings::VOCAB),
+                or_none(run.info.vocab_size == 0, grouped(run.info.vocab_size as u64))
+            ),
         ]));
         rows.push(pen.dotted([
-            format!("{} {}", run.info.layers, state.tr(strings::LAYERS)),
-            format!("{} {}", state.tr(strings::HIDDEN), run.info.hidden_size),
-            format!("{} {}", run.info.heads, state.tr(strings::HEADS)),
+            format!("{} {}", known(run.info.layers), state.tr(strings::LAYERS)),
+            format!("{} {}", state.tr(strings::HIDDEN), known(run.info.hidden_size)),
+            format!("{} {}", known(run.info.heads), state.tr(strings::HEADS)),
         ]));
         rows.push(taken(pen, run));
         rows.push(speed(pen));
@@ -69,6 +84,16 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
 }
 
+/// A figure, or `-` for one that the log does not have.
+fn or_none(absent: bool, figure: String) -> String {
+    if absent { "-".to_owned() } else { figure }
+}
+
+/// A number that describes a run, which is not 0 where it is known.
+fn known(number: usize) -> String {
+    or_none(number == 0, number.to_string())
+}
+
 /// The current numbers, narrow enough for 38 cells.
 fn live<'a>(pen: &Pen) -> Pieces<'a> {
     let state = pen.state;
@@ -77,10 +102,10 @@ fn live<'a>(pen: &Pen) -> Pieces<'a> {
     };
     let mut pieces: Pieces = Vec::new();
     for (label, value) in [
-        (state.tr(strings::STEP_TIME), milliseconds(step.step_ms)),
-        ("tok/s", short(step.tokens_per_second)),
-        ("lr", rate(step.learning_rate)),
-        ("grad", figure(step.grad_norm)),
+        (state.tr(strings::STEP_TIME), or_none(step.absent.step_ms, milliseconds(step.step_ms))),
+        ("tok/s", or_none(step.absent.tokens_per_second, short(step.tokens_per_second))),
+        ("lr", or_none(step.absent.learning_rate, rate(step.learning_rate))),
+        ("grad", or_none(step.absent.grad_norm, figure(step.grad_norm))),
     ] {
         // Label and value are dropped together if there is no room.
         let gap = if pieces.is_empty() { "" } else { "  " };
@@ -94,15 +119,16 @@ fn live<'a>(pen: &Pen) -> Pieces<'a> {
 fn speed<'a>(pen: &Pen) -> Pieces<'a> {
     let Some(step) = &pen.stage.step else { return Vec::new() };
     pen.dotted([
-        format!("{} {}", pen.state.tr(strings::STEP_TIME), milliseconds(step.step_ms)),
-        format!("{} tok/s", short(step.tokens_per_second)),
+        format!("{} {}", pen.state.tr(strings::STEP_TIME), or_none(step.absent.step_ms, milliseconds(step.step_ms))),
+        format!("{} tok/s", or_none(step.absent.tokens_per_second, short(step.tokens_per_second))),
     ])
 }
 
 /// The batch, and the memory of the run.
 fn taken<'a>(pen: &Pen, run: &Run) -> Pieces<'a> {
     let state = pen.state;
-    let batch = format!("{} {} {} {}", state.tr(strings::BATCH), run.info.batch, pen.glyphs.times, run.info.context);
+    let (rows, window) = (known(run.info.batch), known(run.info.context));
+    let batch = format!("{} {rows} {} {window}", state.tr(strings::BATCH), pen.glyphs.times);
     let mut facts = vec![batch];
     if run.info.memory > 0 {
         let label = if run.engine.as_str() == "cpu" { strings::MEMORY_CPU } else { strings::MEMORY };
@@ -117,13 +143,13 @@ fn taken<'a>(pen: &Pen, run: &Run) -> Pieces<'a> {
 /// Steps done of those planned, as numbers and as a bar; side by side in a single row.
 fn progress(pen: &Pen, run: &Run, area: Rect, buf: &mut Buffer) {
     let done = pen.stage.steps_done();
-    let share = done as f64 / run.info.steps.max(1) as f64;
+    let share = if run.info.steps == 0 { 0.0 } else { done as f64 / run.info.steps as f64 };
     let words: Pieces = vec![
         pen.piece(format!("{} ", pen.state.tr(strings::STEP)), Role::Dim),
         pen.piece(grouped(done as u64), Role::Bright),
-        pen.piece(format!(" / {}", grouped(run.info.steps as u64)), Role::Dim),
+        pen.piece(format!(" / {}", or_none(run.info.steps == 0, grouped(run.info.steps as u64))), Role::Dim),
     ];
-    let percent = format!("{:.0}%", (100.0 * share).floor());
+    let percent = or_none(run.info.steps == 0, format!("{:.0}%", (100.0 * share).floor()));
     let end = area.right().saturating_sub(2);
     let styles = (pen.style(Role::Train), pen.style(Role::Dim));
     put_pieces(buf, area.x + 2, area.y, end, &words);
