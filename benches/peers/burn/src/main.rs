@@ -208,9 +208,9 @@ fn constants(s: Shape, half: FloatDType, device: &Device) -> Constants {
     Constants {
         half,
         chunks,
-        cos: Tensor::from_data(TensorData::new(cos, turn), device).cast(half),
-        sin: Tensor::from_data(TensorData::new(sin, turn), device).cast(half),
-        mask: Tensor::from_data(TensorData::new(mask, [1, 1, s.ctx, s.ctx]), device).cast(half),
+        cos: Tensor::<5>::from_data(TensorData::new(cos, turn), device).cast(half),
+        sin: Tensor::<5>::from_data(TensorData::new(sin, turn), device).cast(half),
+        mask: Tensor::<4>::from_data(TensorData::new(mask, [1, 1, s.ctx, s.ctx]), device).cast(half),
     }
 }
 
