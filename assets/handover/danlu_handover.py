@@ -253,6 +253,8 @@ def finish(trainer, log):
         carry(out / "model", out, step, trainer.args.bf16)
         print(f"{STAGE} is at step {step}; back into the run: danlu import --run RUN --stage {STAGE} {out / 'model'}")
     if WORLD > 1:
+        # The first process may still wait for a part of a sharded model that this one has only begun to send.
+        torch.distributed.barrier()
         # Nothing is left to do; threads of gloo and pyarrow sometimes keep an interpreter from ending.
         sys.stdout.flush()
         os._exit(0)
