@@ -47,7 +47,6 @@ class AsInDanlu:
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, schedule)
         return self.lr_scheduler
 
-
     def _clip_grad_norm(self, model):
         if torch.cuda.is_available() or P["max_grad_norm"] <= 0:
             return super()._clip_grad_norm(model)

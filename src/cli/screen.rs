@@ -17,13 +17,8 @@ use crate::{
 /// More than any settings of danlu's.
 const LIMIT: u64 = 64 << 10;
 
-/// Shows a session until the user leaves.
-pub(crate) fn show(session: Session, common: &Common) -> Result<ui::Outcome, Failure> {
-    show_beside(session, common, false)
-}
-
-/// The same; with `piped` standard input is not the terminal that keys come from.
-pub(crate) fn show_beside(session: Session, common: &Common, piped: bool) -> Result<ui::Outcome, Failure> {
+/// Shows a session until the user leaves; with `piped` standard input was a stream before it was the terminal.
+pub(crate) fn show(session: Session, common: &Common, piped: bool) -> Result<ui::Outcome, Failure> {
     let (disk, path) = (RealFs::shared(), file());
     let settings = path.as_ref().map_or_else(Settings::default, |path| {
         load(&*disk, path).unwrap_or_else(|why| {

@@ -350,6 +350,35 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The step that it is about; None for what belongs to no step.
+    pub fn step(&self) -> Option<usize> {
+        Some(match self {
+            Event::Started(info) => info.resumed_at,
+            Event::Reward(report) => report.step,
+            Event::Policy(report) => report.step,
+            Event::Task(report) => report.step,
+            Event::Edited(edit) => edit.step,
+            Event::Eval { step, .. }
+            | Event::Probe { step, .. }
+            | Event::SetBack { spike: step, .. }
+            | Event::SanityChecks { step, .. }
+            | Event::Guarded { step, .. }
+            | Event::Broken { step, .. }
+            | Event::Paused { step }
+            | Event::Resumed { step }
+            | Event::Saved { step, .. }
+            | Event::EndedEarly { step, .. }
+            | Event::SaveFailed { step, .. }
+            | Event::StoreFailed { step, .. }
+            | Event::Note { step, .. }
+            | Event::Demonstrated { step, .. }
+            | Event::Finished { step, .. } => *step,
+            _ => return None,
+        })
+    }
+}
+
 /// The past of a run. A stage that it has replaces what the screen knew of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Past {

@@ -65,7 +65,7 @@ fn sit(args: &RunArgs, run: Option<&Path>, common: &Common, log: &Log) -> Result
     say_that_text_is_read(&config);
     let trainer = Trainer::new(OpenRun::new(run, device), config, &setup).map_err(|unready| unready.error)?;
     let session = Session::start(trainer, setup)?;
-    screen::show(session, common).map(Some)
+    screen::show(session, common, false).map(Some)
 }
 
 /// Whether the user answers a question with yes, which an empty line is too.

@@ -400,7 +400,7 @@ macro_rules! table {
 
             /// The values of all keys in a run.
             pub(super) fn settings(&self, site: $crate::train::config::table::Site<'_>) -> $settings {
-                let _unused_without_defaults = site;
+                let _ = site;
                 $settings { $($key: $crate::train::config::table::settled!(self, site, $key $(, $default)?),)* }
             }
 

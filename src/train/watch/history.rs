@@ -128,7 +128,9 @@ impl History {
         let known = &mut self.known;
         of.events.retain(|(hash, line)| {
             // A change applies from the step after it.
-            let late = step_of(&line.record)
+            let late = line
+                .record
+                .step()
                 .is_some_and(|step| step > after + usize::from(matches!(line.record, Event::Edited(_))));
             if late {
                 known.remove(hash);
@@ -150,33 +152,6 @@ impl History {
         let stages = self.stages.iter().filter_map(|of| self.past_of(of.stage)).collect();
         Past { stages, log: Some(self.log.iter().cloned().collect()) }
     }
-}
-
-/// The step that an event is about.
-pub(super) fn step_of(event: &Event) -> Option<usize> {
-    Some(match event {
-        Event::Started(info) => info.resumed_at,
-        Event::Reward(report) => report.step,
-        Event::Policy(report) => report.step,
-        Event::Task(report) => report.step,
-        Event::Edited(edit) => edit.step,
-        Event::Eval { step, .. }
-        | Event::Probe { step, .. }
-        | Event::SetBack { spike: step, .. }
-        | Event::SanityChecks { step, .. }
-        | Event::Guarded { step, .. }
-        | Event::Broken { step, .. }
-        | Event::Paused { step }
-        | Event::Resumed { step }
-        | Event::Saved { step, .. }
-        | Event::EndedEarly { step, .. }
-        | Event::SaveFailed { step, .. }
-        | Event::StoreFailed { step, .. }
-        | Event::Note { step, .. }
-        | Event::Demonstrated { step, .. }
-        | Event::Finished { step, .. } => *step,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     feed::{End, Feed},
     folders::{Done, Folders, Job},
-    history::{History, Place, step_of},
+    history::{History, Place},
     place::{self, Source, Watched},
     reader::{Read, What},
 };
@@ -343,7 +343,7 @@ impl Watcher {
 
     /// What the screen is sent of an event.
     fn tell(&mut self, event: Event, events: &mut Vec<Event>) {
-        let step = step_of(&event).unwrap_or_else(|| self.step());
+        let step = event.step().unwrap_or_else(|| self.step());
         events.push(match event {
             Event::SetBack { .. } | Event::Resumed { .. } => {
                 self.go_on();

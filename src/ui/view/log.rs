@@ -17,7 +17,8 @@ use crate::ui::{
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
-    let kept = |line: &LogLine| state.keeps(Panel::LOG, line.text.get(state.lang));
+    let keeps = state.keeper(Panel::LOG);
+    let kept = |line: &LogLine| keeps(line.text.get(state.lang));
     if !state.log.is_empty() {
         if state.found_in(Panel::LOG).is_some() {
             let count = state.log.iter().filter(|line| kept(line)).count();

@@ -41,7 +41,7 @@ impl Replay {
 pub(in crate::cli::verbs) fn show(mut view: RunView, mut speed: Option<f64>, common: &Common) -> Outcome {
     loop {
         let session = Session::replay(Film::new(view), speed)?;
-        let outcome = screen::show(session, common)?;
+        let outcome = screen::show(session, common, false)?;
         let Some(next) = outcome.next else {
             if !outcome.terminal_gone {
                 outcome.summary.iter().for_each(|line| output::text(line));

@@ -78,7 +78,7 @@ fn opened(path: &Path) -> Result<Watched, Failure> {
 /// Shows a training until the user leaves; returns the run that is to be opened then.
 fn show(watcher: Watcher, device: Device, piped: bool, common: &Common) -> Result<Option<PathBuf>, Failure> {
     let session = Session::watch(watcher, device)?;
-    let outcome = screen::show_beside(session, common, piped)?;
+    let outcome = screen::show(session, common, piped)?;
     if outcome.next.is_none() {
         if !outcome.terminal_gone {
             outcome.summary.iter().for_each(|line| output::text(line));

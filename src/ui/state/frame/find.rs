@@ -33,10 +33,13 @@ impl AppState {
         self.find.as_ref().filter(|find| find.panel == panel && (find.typing || !find.field.is_empty()))
     }
 
-    /// Whether a line of a panel has what is looked for there.
-    pub fn keeps(&self, panel: Panel, line: &str) -> bool {
-        let Some(find) = self.found_in(panel) else { return true };
-        let line = folded(line);
-        folded(find.field.text()).split_whitespace().all(|word| line.contains(word))
+    /// Which lines of a panel have what is looked for there.
+    pub fn keeper(&self, panel: Panel) -> impl Fn(&str) -> bool {
+        let find = self.found_in(panel).map(|find| folded(find.field.text()));
+        move |line| {
+            let Some(find) = &find else { return true };
+            let line = folded(line);
+            find.split_whitespace().all(|word| line.contains(word))
+        }
     }
 }

@@ -13,26 +13,9 @@ use crate::{
 /// The step that an event is about; of several steps, the first that was skipped.
 pub(super) fn step(event: &Event) -> Option<usize> {
     match event {
-        Event::Started(info) => Some(info.resumed_at),
         Event::Steps(steps) => steps.iter().find(|s| !s.applied).map(|s| s.step),
-        Event::Reward(r) => Some(r.step),
-        Event::Policy(p) => Some(p.step),
-        Event::Edited(e) => Some(e.step),
-        Event::SetBack { spike: step, .. }
-        | Event::SanityChecks { step, .. }
-        | Event::Guarded { step, .. }
-        | Event::Broken { step, .. }
-        | Event::Paused { step }
-        | Event::Resumed { step }
-        | Event::Saved { step, .. }
-        | Event::EndedEarly { step, .. }
-        | Event::SaveFailed { step, .. }
-        | Event::StoreFailed { step, .. }
-        | Event::Note { step, .. }
-        | Event::Demonstrated { step, .. }
-        | Event::Watching(Watching { state: Follows::Over { step, .. }, .. })
-        | Event::Finished { step, .. } => Some(*step),
-        _ => None,
+        Event::Watching(Watching { state: Follows::Over { step, .. }, .. }) => Some(*step),
+        event => event.step(),
     }
 }
 

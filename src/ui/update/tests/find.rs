@@ -15,8 +15,10 @@ fn the_log_keeps_lines_with_every_word() {
     for line in ["saved checkpoint 20", "note: rate 3e-4", "Saved CHECKPOINT 40"] {
         state.record(Level::Note, Both::same(line));
     }
-    let kept =
-        |state: &AppState| state.log.iter().filter(|line| state.keeps(Panel::LOG, line.text.get(state.lang))).count();
+    let kept = |state: &AppState| {
+        let keeps = state.keeper(Panel::LOG);
+        state.log.iter().filter(|line| keeps(line.text.get(state.lang))).count()
+    };
     let all = kept(&state);
     state.focus_on(Panel::LOG);
     press(&mut state, &[Key::char('/')]);
@@ -28,7 +30,7 @@ fn the_log_keeps_lines_with_every_word() {
     press(&mut state, &[ENTER]);
     assert_eq!((state.mode(), kept(&state)), (Mode::Nav, 2), "it stays filtered");
     // Another panel is not, and keeps the keys' meaning.
-    assert!(state.keeps(Panel::METRICS, "loss"));
+    assert!(state.keeper(Panel::METRICS)("loss"));
     press(&mut state, &[Key::char('/'), ESC]);
     assert_eq!((state.mode(), kept(&state)), (Mode::Nav, all));
     press(&mut state, &[Key::ctrl('f')]);

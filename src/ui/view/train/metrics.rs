@@ -21,8 +21,8 @@ const RANGE: usize = 24;
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let metrics = pen.stage.metrics();
-    let kept: Vec<&(String, &Series)> = metrics.iter().filter(|m| state.keeps(Panel::METRICS, &m.0)).collect();
+    let (metrics, keeps) = (pen.stage.metrics(), state.keeper(Panel::METRICS));
+    let kept: Vec<&(String, &Series)> = metrics.iter().filter(|m| keeps(&m.0)).collect();
     let mut facts: Pieces = Vec::new();
     if !metrics.is_empty() {
         if kept.len() < metrics.len() {
