@@ -516,7 +516,7 @@ fn a_save_without_room_fails_aloud_and_leaves_the_old_checkpoint() {
     train(&run, &sets, &[]).good();
     assert!(
         common::tensors(&checkpoint(&run, 6)) == common::tensors(&checkpoint(&whole, 6)),
-        "after room was made the run goes on to the bit"
+        "after room was made the run continues to the same bits"
     );
 }
 

@@ -257,7 +257,7 @@ fn the_loss_of_a_step_is_that_of_transformers() {
         println!("{kind}: loss {loss:.6}, transformers' {wanted:.6}");
         let told: String = lines.iter().filter_map(|l| l["text"].as_str()).collect::<Vec<_>>().join("\n");
         assert!(told.contains("the model keeps its own chat template"), "{told}");
-        // The checkpoint has their files, and goes on from them.
+        // The checkpoint has their files, and continues from them.
         let checkpoint = stage_checkpoint(&run, "sft", 1);
         let saved = json_file(&checkpoint.join("tokenizer_config.json"));
         assert_eq!(saved["chat_template"], settings(case)["chat_template"], "{kind}");

@@ -596,7 +596,7 @@ fn a_log_survives_faults_and_tears() {
                 if lines_or_torn(&disk, path) < 2 {
                     log.append(&record(2)).expect("retries");
                 }
-                log.append(&record(3)).expect("goes on");
+                log.append(&record(3)).expect("the log continues");
                 assert_eq!(lines(&disk, path), [record(1), record(2), record(3)], "{fault:?} at {n}");
                 if !fired {
                     break;
@@ -673,7 +673,7 @@ fn lines_past_the_resumed_step_move_aside_and_none_is_lost() {
             }
         }
     }
-    log.append(&json!({"stage": "pretrain", "step": 5})).expect("goes on");
+    log.append(&json!({"stage": "pretrain", "step": 5})).expect("the log continues");
     assert_eq!(lines(&disk, path).len(), written.len() - 2 + 1);
     // Watching across the cut.
     let tail = read_from(&disk, path, 10_000).expect("reads");

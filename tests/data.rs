@@ -481,7 +481,7 @@ fn poem_rows_start_with_every_poem_once_an_epoch() {
             assert!(row[..20].iter().all(|t| *t == row[0]));
         }
     }
-    assert_eq!(orders.len(), 5, "shuffled anew each epoch");
+    assert_eq!(orders.len(), 5, "shuffled again each epoch");
 }
 
 #[test]

@@ -88,8 +88,8 @@ fn a_source_is_filtered_by_likeness_to_another() {
     let mut chance = Chance(9);
     write(&dir.path().join("web/2.jsonl"), (0..150).map(|i| text_of(&mut chance, i % 2 == 0)).collect::<Vec<_>>());
     let edited = load(&run, &toml).unwrap();
-    let anew = load(&open(&dir, "third"), &toml).unwrap();
-    assert_eq!((&edited.digest, by_quality(&edited)), (&anew.digest, by_quality(&anew)));
+    let fresh = load(&open(&dir, "third"), &toml).unwrap();
+    assert_eq!((&edited.digest, by_quality(&edited)), (&fresh.digest, by_quality(&fresh)));
     assert_ne!(edited.digest, corpus.digest);
 
     // The Pareto rule keeps some low scores, by the documents' keys.

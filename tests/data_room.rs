@@ -442,7 +442,7 @@ fn a_kill_while_text_is_prepared_leaves_nothing_wrong() {
     common::no_leftovers(&run);
     // The same result as without interruption.
     fs::remove_dir_all(run.join("data")).unwrap();
-    let anew = data(&run);
-    assert_eq!(named(&lines, "source"), named(&anew, "source"));
-    assert_eq!(named(&lines, "tokenizer"), named(&anew, "tokenizer"));
+    let fresh = data(&run);
+    assert_eq!(named(&lines, "source"), named(&fresh, "source"));
+    assert_eq!(named(&lines, "tokenizer"), named(&fresh, "tokenizer"));
 }

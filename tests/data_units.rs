@@ -80,7 +80,7 @@ impl Room {
 
     /// The same prepared from nothing, in a run beside it.
     fn fresh(&self) -> (Corpus, Run) {
-        let dir = self.path("anew");
+        let dir = self.path("fresh");
         if dir.exists() {
             fs::remove_dir_all(&dir).unwrap();
         }
@@ -184,14 +184,14 @@ proptest! {
             if edit != 2 {
                 prop_assert!(again.effort.compared < 121, "{:?}", again.effort);
             }
-            fs::remove_dir_all(room.path("anew")).ok();
-            let other = Run::create(RealFs::shared(), &room.path("anew"), "size = \"1m\"\n").unwrap();
-            fs::write(room.path("anew/data/tokenizer.json"), first.tokenizer.json()).unwrap();
-            let anew = room.load(&other).unwrap();
-            prop_assert_eq!(&again.funnels, &anew.funnels);
-            prop_assert_eq!(tokens(&again.packed), tokens(&anew.packed));
-            prop_assert_eq!(&again.digest, &anew.digest);
-            prop_assert_eq!(all_dropped(&run, &again.version), all_dropped(&other, &anew.version));
+            fs::remove_dir_all(room.path("fresh")).ok();
+            let other = Run::create(RealFs::shared(), &room.path("fresh"), "size = \"1m\"\n").unwrap();
+            fs::write(room.path("fresh/data/tokenizer.json"), first.tokenizer.json()).unwrap();
+            let fresh = room.load(&other).unwrap();
+            prop_assert_eq!(&again.funnels, &fresh.funnels);
+            prop_assert_eq!(tokens(&again.packed), tokens(&fresh.packed));
+            prop_assert_eq!(&again.digest, &fresh.digest);
+            prop_assert_eq!(all_dropped(&run, &again.version), all_dropped(&other, &fresh.version));
             prop_assert!(again.funnels.iter().all(|(_, _, f)| adds_up(f)));
         }
     }

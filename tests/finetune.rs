@@ -165,7 +165,7 @@ fn what_it_started_from_is_not_removed() {
     assert_eq!(checkpoints(&run), names);
     finetune(&run, &["steps=4"], &[]).good();
     let state = json_file(&stage_checkpoint(&run, "sft", 4).join("state.json"));
-    assert_eq!(state["parent"], "pretrain-00000006", "going on does not start anew");
+    assert_eq!(state["parent"], "pretrain-00000006", "the stage continues and does not start over");
     assert_eq!(stage_metrics(&run, "sft").len(), 4);
 }
 
@@ -577,7 +577,7 @@ fn generate_takes_the_furthest_stage_and_answers_in_the_template() {
     assert!(ids.iter().all(|id| !special.is_special(*id)), "{ids:?}");
     assert_eq!(ask(&[&prompt[..], &["--chat", "--stage", "sft"]].concat()), chat, "the furthest stage is sft");
     assert_eq!(ask(&[&prompt[..], &["--stage", "pretrain"]].concat()), base, "pretrain's is what it was");
-    assert_ne!(ask(&prompt), base, "without --stage it is sft that goes on with a text");
+    assert_ne!(ask(&prompt), base, "without --stage sft continues a text");
     // One token is too few, which is reported.
     let cut = ask(&[&prompt[..], &["--chat", "--max-new-tokens", "1"][..]].concat());
     assert_eq!(cut["finish_reason"], "length", "{cut}");

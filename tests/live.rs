@@ -122,11 +122,11 @@ fn goes_the_same_way(dir: &Path, run: &Path) {
         same(run, &killed, &format!("gone on from step {from}"));
         assert_eq!(entries(&killed).len(), entries(run).len(), "nothing new is written down");
     }
-    let anew = dir.join("anew");
-    copy_all(run, &anew);
-    fs::remove_dir_all(anew.join("checkpoints")).unwrap();
-    played(&anew, "pretrain", &SETS, |_| Vec::new());
-    same(run, &anew, "begun anew");
+    let fresh = dir.join("fresh");
+    copy_all(run, &fresh);
+    fs::remove_dir_all(fresh.join("checkpoints")).unwrap();
+    played(&fresh, "pretrain", &SETS, |_| Vec::new());
+    same(run, &fresh, "begun from nothing");
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn broken_files_are_reported_and_the_old_version_stays() {
         assert!(words.iter().all(|w| text.contains(w)), "{text}");
         assert_eq!(entries(&copy).len(), 1);
         assert!(fs::read(&at).unwrap() != before, "nothing of the person's is changed");
-        assert_eq!(stage_metrics(&copy, "pretrain").len(), 12, "training goes on");
+        assert_eq!(stage_metrics(&copy, "pretrain").len(), 12, "training continues");
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use danlu::{
     protocol::{
-        ActionView, BatchView, Command, Event, LineChance, Offer, PolicyReport, RolloutView, Setting, TaskReport,
+        ActionView, BatchView, Command, Event, LineChance, Pair, PolicyReport, RolloutView, Setting, TaskReport,
         TokenView,
     },
     ui::{
@@ -287,7 +287,7 @@ fn feedback_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     let (mut long, _) = picking(lang, &[('a', true)]);
     press(&mut long, &[Key::char('n')]);
     if let Event::Offered(mut offer) = votes.offer(9, Some(fake::feedback::HANGZHOU.repeat(20))) {
-        (offer.a, offer.b) = (offer.a.repeat(30), "Yes.".to_owned());
+        offer.answers = [offer.answers[0].repeat(30), "Yes.".to_owned()];
         update(&mut long, Msg::Event(Event::Offered(offer)));
     }
     paint(&mut long, 120, 36);
@@ -588,7 +588,9 @@ fn hostile_text_is_shown_not_obeyed() {
     };
     events.push(Event::Rollout(Box::new(rollout)));
     events.extend(fake::data::hostile(evil));
-    events.push(Event::Offered(Box::new(Offer { pair: 1, step: 1, prompt: text(), a: text(), b: text().repeat(99) })));
+    let answers = [text(), text().repeat(99)];
+    let pair = Pair { id: 1, step: 1, prompt: text(), answers, ..Pair::default() };
+    events.push(Event::Offered(Box::new(pair)));
     events.push(Event::Guarded { step: 1, reason: text(), checkpoint: Some(text()), may_go_on: false });
     events.push(Event::Refused { text: text() });
     events.push(Event::Note { step: 1, text: text() });

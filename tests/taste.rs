@@ -18,7 +18,7 @@ use common::{
     no_leftovers, objects, scratch,
     voter::{OFFER, Person, QUIT, REWARD, bases, liked, longer, newest, played, recommends, scores, vote},
 };
-use danlu::protocol::{Choice, Command, Event, Offer, Refit};
+use danlu::protocol::{Choice, Command, Event, Pair, Refit};
 use serde_json::{Value, json};
 
 /// The settings of [`REWARD`], with votes that teach a taste.
@@ -41,11 +41,11 @@ fn a_taste_is_learned_and_any_vote_is_taken_back_to_the_bit() {
     let mut person = Person::new(recommends, 30, 15);
     let (mut kept, mut cast) = (Vec::new(), Vec::new());
     played(&run, "sft", &head(), |event| {
-        if let Event::Voted(voted) = event
-            && voted.choice != Choice::Skip
-            && !voted.repeat
+        if let Event::Voted { vote, .. } = event
+            && vote.choice != Choice::Skip
+            && vote.pair.repeat.is_none()
         {
-            cast.push(voted.pair);
+            cast.push(vote.pair.id);
         }
         let mut then = person.hears(event);
         if let Event::Refitted(r) = event {
@@ -162,14 +162,14 @@ const LIKINGS: [(&str, Liked); 9] = [
 
 /// Plays a voter: `apart` pairs that the taste tells apart are set aside, then `wanted` are voted on. The pairs set
 /// aside and the fits.
-fn voted(run: &Path, likes: Liked, apart: usize, wanted: usize, sets: &[&str]) -> (Vec<Offer>, Vec<Refit>) {
-    let (mut unseen, mut votes, mut refits, mut offers) = (Vec::<Offer>::new(), 0, Vec::new(), 0);
+fn voted(run: &Path, likes: Liked, apart: usize, wanted: usize, sets: &[&str]) -> (Vec<Pair>, Vec<Refit>) {
+    let (mut unseen, mut votes, mut refits, mut offers) = (Vec::<Pair>::new(), 0, Vec::new(), 0);
     played(run, "sft", sets, |event| match event {
         Event::Started(_) => vec![Command::Pause, OFFER],
         Event::Offered(offer) => {
             offers += 1;
-            let (a, b) = (likes(&offer.a), likes(&offer.b));
-            let known = |o: &Offer| o.prompt == offer.prompt && o.a == offer.a && o.b == offer.b;
+            let (a, b) = (likes(&offer.answers[0]), likes(&offer.answers[1]));
+            let known = |o: &Pair| o.prompt == offer.prompt && o.answers == offer.answers;
             if a != b && unseen.len() < apart {
                 if !unseen.iter().any(known) {
                     unseen.push((**offer).clone());
@@ -187,8 +187,8 @@ fn voted(run: &Path, likes: Liked, apart: usize, wanted: usize, sets: &[&str]) -
                 },
             )]
         }
-        Event::Voted(voted) => {
-            votes += usize::from(voted.choice != Choice::Skip && !voted.repeat);
+        Event::Voted { vote, .. } => {
+            votes += usize::from(vote.choice != Choice::Skip && vote.pair.repeat.is_none());
             if votes == wanted || offers > 3000 { vec![QUIT] } else { vec![OFFER] }
         }
         Event::Refitted(refit) => {
@@ -205,10 +205,10 @@ fn voted(run: &Path, likes: Liked, apart: usize, wanted: usize, sets: &[&str]) -
 }
 
 /// Share of pairs that a reward checkpoint orders as the taste does.
-fn agrees(run: &Path, checkpoint: &str, likes: Liked, unseen: &[Offer]) -> f64 {
+fn agrees(run: &Path, checkpoint: &str, likes: Liked, unseen: &[Pair]) -> f64 {
     let pairs: Vec<(String, String, String)> =
-        unseen.iter().map(|o| (o.prompt.clone(), o.a.clone(), o.b.clone())).collect();
-    let right = |(o, (a, b)): &(&Offer, (f64, f64))| (likes(&o.a) > likes(&o.b)) == (a > b);
+        unseen.iter().map(|o| (o.prompt.clone(), o.answers[0].clone(), o.answers[1].clone())).collect();
+    let right = |(o, (a, b)): &(&Pair, (f64, f64))| (likes(&o.answers[0]) > likes(&o.answers[1])) == (a > b);
     let scores = scores(run, checkpoint, &pairs);
     unseen.iter().zip(scores).filter(right).count() as f64 / unseen.len().max(1) as f64
 }

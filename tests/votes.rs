@@ -24,7 +24,7 @@ use common::{
 };
 use danlu::{
     data::{Format, Role, Turn, read_preferences},
-    protocol::{Ask, Choice, Command, Event, Refit, Sampling, VotedPair, Who},
+    protocol::{Ask, Choice, Command, Event, Refit, Sampling, Vote, Who},
 };
 use serde_json::{Value, json};
 
@@ -51,15 +51,15 @@ fn twenty_votes_teach_a_hidden_preference() {
             assert!(r.accuracy.1 > r.accuracy.0 - 0.15, "{name}: the built-in pairs are not forgotten: {r:?}");
             assert!(r.agreement.1 >= r.agreement.0, "{r:?}");
         }
-        let last = person.voted.last().unwrap();
-        let again = person.voted.iter().filter(|v| v.repeat && v.choice != Choice::Skip).count();
-        let told = (last.tally.decided, last.tally.until_refit, last.tally.version);
-        assert_eq!(told, (20 + again, 0, 3), "told before the fit");
-        assert_eq!((last.tally.agreement.1, last.tally.agreed.len()), (20, 20), "a pair shown again proves nothing");
+        let last = person.tallies.last().unwrap();
+        let again = person.voted.iter().filter(|v| v.pair.repeat.is_some() && v.choice != Choice::Skip).count();
+        let told = (last.decided, last.until_refit, last.version);
+        assert_eq!(told, (20 + again, 0, 3), "the counts are of before the fit");
+        assert_eq!((last.agreement.1, last.agreed.len()), (20, 20), "a pair shown again proves nothing");
         assert_eq!(person.refits[3].checkpoint, newest(&run));
         no_leftovers(&run);
         // Sides are random: neither has all.
-        let swapped = person.voted.iter().filter(|v| v.swapped).count();
+        let swapped = person.voted.iter().filter(|v| v.pair.swapped).count();
         assert!(swapped > 5 && swapped + 5 < person.voted.len(), "{swapped} of {}", person.voted.len());
     }
 }
@@ -77,13 +77,14 @@ fn votes_are_kept_as_they_are_cast() {
     played(&run, "sft", &REWARD, |event| match event {
         Event::Started(_) => vec![Command::Unvote { pair: None }, Command::Pause, Command::Refit, vote_on(99), OFFER],
         Event::Offered(offer) => {
-            assert_ne!(offer.a, offer.b);
+            assert_ne!(offer.answers[0], offer.answers[1]);
             offers.push((**offer).clone());
             vec![vote(offer, choices.next().unwrap())]
         }
-        Event::Voted(voted) => {
-            assert_eq!(voted.scores, None, "there is no reward model");
-            assert!(voted.logprobs.0 < 0.0 && voted.lengths.0 > 0 && voted.lengths.0 <= 40);
+        Event::Voted { vote, .. } => {
+            let pair = &vote.pair;
+            assert_eq!(pair.scores, None, "there is no reward model");
+            assert!(pair.logprobs[0] < 0.0 && pair.lengths[0] > 0 && pair.lengths[0] <= 40);
             sizes.push(fs::metadata(&file).unwrap().len());
             match choices.len() {
                 0 => vec![
@@ -110,7 +111,7 @@ fn votes_are_kept_as_they_are_cast() {
     for (text, word) in refused.iter().zip(words) {
         assert!(text.contains(word), "{word}: {refused:?}");
     }
-    assert!(sizes.windows(2).all(|w| w[0] < w[1]), "on disk when it is told");
+    assert!(sizes.windows(2).all(|w| w[0] < w[1]), "on disk before the event");
     let all = lines(&run);
     assert_eq!(all.len(), 9);
     for (line, offer) in all.iter().zip(&offers) {
@@ -121,11 +122,15 @@ fn votes_are_kept_as_they_are_cast() {
         );
         let said = |words: &str| json!([{"role": "assistant", "content": words}]);
         match line["choice"].as_str().unwrap() {
-            "a" | "much_a" => assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.a), &said(&offer.b))),
-            "b" | "much_b" => assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.b), &said(&offer.a))),
+            "a" | "much_a" => {
+                assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.answers[0]), &said(&offer.answers[1])))
+            }
+            "b" | "much_b" => {
+                assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.answers[1]), &said(&offer.answers[0])))
+            }
             _ => {
                 assert!(line["chosen"].is_null() && line["rejected"].is_null(), "{line}");
-                assert_eq!(line["answers"], json!([offer.a, offer.b]));
+                assert_eq!(line["answers"], json!(offer.answers));
             }
         }
     }
@@ -138,11 +143,11 @@ fn votes_are_kept_as_they_are_cast() {
     played(&run, "sft", &REWARD, |event| match event {
         Event::Started(_) => vec![Command::Pause, OFFER],
         Event::Offered(offer) => {
-            assert_eq!(offer.pair, 8);
+            assert_eq!(offer.id, 8);
             vec![vote(offer, Choice::Tie)]
         }
-        Event::Voted(voted) => {
-            tally = Some(voted.tally.clone());
+        Event::Voted { tally: counts, .. } => {
+            tally = Some(counts.clone());
             vec![QUIT]
         }
         _ => Vec::new(),
@@ -225,12 +230,13 @@ fn votes_in_the_stage_itself_are_drawn_again_on_a_resume() {
     played(&run, "reward", &REWARD, |event| match event {
         _ if [3, 6, 12, 17, 25].iter().any(|step| is_step(event, *step)) => vec![Command::Pause, OFFER],
         Event::Offered(offer) => {
-            let choice = if longer(&offer.a, &offer.b) == Some(true) { Choice::A } else { Choice::MuchB };
+            let choice =
+                if longer(&offer.answers[0], &offer.answers[1]) == Some(true) { Choice::A } else { Choice::MuchB };
             vec![vote(offer, choice)]
         }
-        Event::Voted(voted) => {
-            assert!(voted.scores.is_some());
-            taught += usize::from(!voted.repeat);
+        Event::Voted { vote, .. } => {
+            assert!(vote.pair.scores.is_some());
+            taught += usize::from(vote.pair.repeat.is_none());
             match (ended, taught) {
                 (false, _) => vec![Command::Resume],
                 (true, ..10) => vec![OFFER],
@@ -285,9 +291,9 @@ fn fits_beside_ppo_leave_it_its_reward_model() {
     let state = json_file(&stage_checkpoint(&run, "ppo", 4).join("state.json"));
     assert_eq!(state["reward_model"][0], "reward-00000030");
     // Every tenth pair is a repeated one with new random sides; the preference is the same, so all votes agree.
-    let repeats: Vec<&VotedPair> = person.voted.iter().filter(|v| v.repeat).collect();
-    assert!(!repeats.is_empty() && repeats.iter().all(|v| v.pair % 10 == 0));
-    let tally = &person.voted.last().unwrap().tally;
+    let repeats: Vec<&Vote> = person.voted.iter().filter(|v| v.pair.repeat.is_some()).collect();
+    assert!(!repeats.is_empty() && repeats.iter().all(|v| v.pair.id % 10 == 0));
+    let tally = person.tallies.last().unwrap();
     assert_eq!(tally.repeats.0, tally.repeats.1);
     assert_eq!(tally.repeats.1, repeats.iter().filter(|v| v.choice != Choice::Skip).count());
 }

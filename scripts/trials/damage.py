@@ -100,7 +100,7 @@ def main():
             again = danlu.run(trials.train(run, STAGE, SETTINGS))
             begun = again.told("started").get("step")
             if again.code != 0 or begun != before:
-                problems.append(f"training goes on from step {begun} and not from {before}: {again}")
+                problems.append(f"training continues from step {begun} and not from {before}: {again}")
             else:
                 # The damaged one lies beside the newly trained one, under the same step.
                 steps = [name for name in trials.listed(run) if name.startswith(f"{STAGE}-{STEPS:08d}")]

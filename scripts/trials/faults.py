@@ -283,7 +283,7 @@ class OnScreen:
             if again.code != 0:
                 problems.append(f"it does not go on: {again}")
         elif not trials.bits(run, STAGE, SCREEN_STEPS):
-            problems.append(f"it stands at step {newest} of {SCREEN_STEPS}: {' '.join(shown.split())[-400:]}")
+            problems.append(f"it is at step {newest} of {SCREEN_STEPS}: {' '.join(shown.split())[-400:]}")
         else:
             screen.press(b"q")
             if screen.wait(10):

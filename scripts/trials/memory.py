@@ -45,7 +45,7 @@ def main():
             ratio = result.peak / told
             table.count(name, most_told_MiB=round(told / 2**20, 1), most_peak_MiB=round(result.peak / 2**20, 1), most_ratio=round(ratio, 3))
             if abs(ratio - 1) > WITHIN:
-                problems.append(f"the peak is {ratio:.3f} of what is told ({told} bytes)")
+                problems.append(f"the peak is {ratio:.3f} of the reported figure ({told} bytes)")
         table.verdict(name, " ".join(more), problems)
         return not problems or result.code == 0
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    BatchView, Care, Comparison, DocumentView, DroppedView, Edit, Inspection, LeftOut, LineChance, Manner, Offer,
+    BatchView, Care, Comparison, DocumentView, DroppedView, Edit, Inspection, LeftOut, LineChance, Manner, Pair,
     PolicyReport, Refit, RewardReport, RolloutView, RoomView, RunInfo, SanityCheck, Setting, StepReport, Tally,
-    TaskReport, TreeRun, Trial, VotedPair,
+    TaskReport, TreeRun, Trial, Vote,
     line::{Line, absent, number},
 };
 use crate::base::StageId;
@@ -103,9 +103,16 @@ pub enum Event {
     Rollout(Box<RolloutView>),
     /// Two answers to vote on.
     #[serde(skip)]
-    Offered(Box<Offer>),
+    Offered(Box<Pair>),
     /// A vote is on disk.
-    Voted(Box<VotedPair>),
+    Voted {
+        /// The vote, with the scores of its answers.
+        #[serde(flatten)]
+        vote: Box<Vote>,
+        /// All votes so far, this one included.
+        #[serde(flatten)]
+        tally: Tally,
+    },
     /// The newest vote was taken back.
     Unvoted {
         /// The pair it was about.

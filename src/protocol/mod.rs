@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod setting;
 mod tree;
+mod vote;
 
 pub(crate) use self::line::unix_time;
 pub use self::{
@@ -22,7 +23,7 @@ pub use self::{
         RuleView, TokenView, TokenizerView, Trial, Twin,
     },
     event::{Event, Follows, Past, StagePast, Watching},
-    feedback::{ActionView, CastVote, Choice, Offer, Refit, RolloutView, SanityCheck, Tally, Taught, VotedPair},
+    feedback::{ActionView, Refit, RolloutView, SanityCheck, Taught},
     line::Line,
     report::{Absent, JudgedAnswer, LineChance, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
     run::{Manner, RunInfo, SourceInfo, StageInfo, TaskInfo},
@@ -31,6 +32,7 @@ pub use self::{
         BestOf, Comparison, Differing, ForkPoint, InspectedRow, Inspection, SameProbe, SameStep, TreeCheckpoint,
         TreeCurve, TreeProbe, TreeRun, fork_parents,
     },
+    vote::{Choice, Pair, Tally, Vote},
 };
 pub use crate::{
     data::{LeftOut, Role, TextFeature, Turn},

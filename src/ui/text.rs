@@ -173,7 +173,8 @@ pub fn short(n: f64) -> String {
     }
 }
 
-/// A loss or norm in at most six cells; infinities and NaN are named.
+/// A loss, norm or other metric in at most six cells; infinities and NaN are named, and a small value is not shown as
+/// zero.
 pub fn figure(x: f64) -> String {
     match x.abs() {
         _ if x.is_nan() => "NaN".to_owned(),
@@ -181,7 +182,11 @@ pub fn figure(x: f64) -> String {
         a if a >= 999.95 => short(x),
         a if a >= 99.995 => format!("{x:.1}"),
         a if a >= 9.9995 => format!("{x:.2}"),
-        _ => format!("{x:.3}"),
+        a if a >= 0.0005 || a < 1e-99 => format!("{x:.3}"),
+        _ => {
+            let text = format!("{x:.1e}");
+            if text.len() > 6 { format!("{x:.0e}") } else { text }
+        }
     }
 }
 
@@ -284,6 +289,10 @@ mod tests {
             assert_eq!(milliseconds(ms), text);
         }
         assert_eq!(figure(2.4137), "2.414");
+        let small = [(8.18e-6, "8.2e-6"), (-8.18e-6, "-8e-6"), (3.1e-10, "3e-10"), (-4.9e-4, "-5e-4"), (0.0, "0.000")];
+        for (x, text) in small {
+            assert_eq!(figure(x), text);
+        }
         assert_eq!(bytes(43_830_000), "41.8 MiB");
         assert_eq!(clock(2537), "00:42:17");
         assert_eq!(clock(90_000), "1d 01:00:00");

@@ -56,7 +56,7 @@ impl Pty {
         command.env("LC_ALL", "zh_CN.UTF-8");
         command.env_remove("NO_COLOR");
         command.env_remove("COLORFGBG");
-        // Not the settings of whoever runs the tests, nor those that another test leaves.
+        // Not the settings of the user who runs the tests, nor those that another test leaves.
         let own = format!("config-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         command.env("XDG_CONFIG_HOME", std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(own));
         for (name, value) in vars {

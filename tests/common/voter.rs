@@ -6,7 +6,7 @@ use danlu::{
     compute::Device,
     data::{Role, Tokenizer, Turn, encode_prompt},
     nn::{Head, ModelConfig, ParamTable, ScalarEvaluator, TokenRows, Weights},
-    protocol::{Choice, Command, Event, Offer, Refit, VotedPair},
+    protocol::{Choice, Command, Event, Pair, Refit, Tally, Vote},
     store::{Links, RealFs, read_model},
     train::{Setup, Summary, Taste, model_folder},
 };
@@ -74,8 +74,8 @@ pub fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event)
 pub const OFFER: Command = Command::Offer { prompt: None };
 pub const QUIT: Command = Command::Stop { save: true };
 
-pub fn vote(offer: &Offer, choice: Choice) -> Command {
-    Command::Vote { pair: offer.pair, choice, seconds: 3.0 }
+pub fn vote(offer: &Pair, choice: Choice) -> Command {
+    Command::Vote { pair: offer.id, choice, seconds: 3.0 }
 }
 
 /// Which of two answers a hidden preference prefers.
@@ -102,13 +102,15 @@ pub fn recommends(a: &str, b: &str) -> Option<bool> {
 /// and votes on as many after them.
 pub struct Person {
     pub taste: Telling,
-    pub unseen: Vec<Offer>,
+    pub unseen: Vec<Pair>,
     pub apart: usize,
     pub votes: usize,
     pub wanted: usize,
-    pub voted: Vec<VotedPair>,
+    pub voted: Vec<Vote>,
+    /// The counts after each vote.
+    pub tallies: Vec<Tally>,
     pub refits: Vec<Refit>,
-    pub offered: Vec<Offer>,
+    pub offered: Vec<Pair>,
     pub refused: Vec<String>,
     pub notes: Vec<String>,
 }
@@ -122,6 +124,7 @@ impl Person {
             votes: 0,
             wanted,
             voted: Vec::new(),
+            tallies: Vec::new(),
             refits: Vec::new(),
             offered: Vec::new(),
             refused: Vec::new(),
@@ -134,10 +137,10 @@ impl Person {
             Event::Started(_) => vec![Command::Pause, OFFER],
             Event::Offered(offer) => {
                 self.offered.push((**offer).clone());
-                let choice = match (self.taste)(&offer.a, &offer.b) {
+                let choice = match (self.taste)(&offer.answers[0], &offer.answers[1]) {
                     None => Choice::Skip,
                     Some(_) if self.unseen.len() < self.apart => {
-                        let new = |o: &Offer| o.prompt != offer.prompt || o.a != offer.a || o.b != offer.b;
+                        let new = |o: &Pair| o.prompt != offer.prompt || o.answers != offer.answers;
                         if self.unseen.iter().all(new) {
                             self.unseen.push((**offer).clone());
                         }
@@ -148,9 +151,10 @@ impl Person {
                 };
                 vec![vote(offer, choice)]
             }
-            Event::Voted(voted) => {
-                self.voted.push((**voted).clone());
-                self.votes += usize::from(voted.choice != Choice::Skip && !voted.repeat);
+            Event::Voted { vote, tally } => {
+                self.voted.push((**vote).clone());
+                self.tallies.push(tally.clone());
+                self.votes += usize::from(vote.choice != Choice::Skip && vote.pair.repeat.is_none());
                 if self.votes == self.wanted { vec![QUIT] } else { vec![OFFER] }
             }
             Event::Refitted(refit) => {
@@ -172,9 +176,13 @@ impl Person {
     /// Agreement of a reward checkpoint with the taste over the unseen pairs.
     pub fn agreement(&self, run: &Path, checkpoint: &str) -> f64 {
         let pairs: Vec<(String, String, String)> =
-            self.unseen.iter().map(|o| (o.prompt.clone(), o.a.clone(), o.b.clone())).collect();
+            self.unseen.iter().map(|o| (o.prompt.clone(), o.answers[0].clone(), o.answers[1].clone())).collect();
         let scores = scores(run, checkpoint, &pairs);
-        let agrees = self.unseen.iter().zip(&scores).filter(|(o, (a, b))| (self.taste)(&o.a, &o.b) == Some(a > b));
+        let agrees = self
+            .unseen
+            .iter()
+            .zip(&scores)
+            .filter(|(o, (a, b))| (self.taste)(&o.answers[0], &o.answers[1]) == Some(a > b));
         agrees.count() as f64 / self.unseen.len().max(1) as f64
     }
 }

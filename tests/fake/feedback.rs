@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, path::PathBuf};
 
 use danlu::protocol::{
-    ActionView, CastVote, Choice, Event, Offer, PolicyReport, Refit, RewardReport, RolloutView, RunInfo, SanityCheck,
-    SourceInfo, SourceUse, StepReport, Tally, VotedPair,
+    ActionView, Choice, Event, Pair, PolicyReport, Refit, RewardReport, RolloutView, RunInfo, SanityCheck, SourceInfo,
+    SourceUse, StepReport, Tally, Vote,
 };
 
 use super::{Line, info, noise, stages_at, step};
@@ -226,8 +226,8 @@ pub fn policy_until(line: Line, last: usize) -> Vec<Event> {
 #[derive(Default)]
 pub struct Votes {
     next: u64,
-    on_offer: VecDeque<Offer>,
-    cast: Vec<(Offer, Choice, f64)>,
+    on_offer: VecDeque<Pair>,
+    cast: Vec<Vote>,
     agreed: Vec<bool>,
     version: usize,
     learned: usize,
@@ -240,29 +240,25 @@ impl Votes {
     pub fn offer(&mut self, step: usize, prompt: Option<String>) -> Event {
         self.next += 1;
         let (a, b) = if self.next.is_multiple_of(2) { (A, B) } else { (B, A) };
-        let offer = Offer {
-            pair: self.next,
-            step,
+        let offer = Pair {
+            id: self.next,
+            step: step as u64,
             prompt: prompt.unwrap_or_else(|| HANGZHOU.to_owned()),
-            a: a.to_owned(),
-            b: b.to_owned(),
+            answers: [a, b].map(str::to_owned),
+            ..Pair::default()
         };
         self.on_offer.push_back(offer.clone());
         Event::Offered(Box::new(offer))
     }
 
-    fn sides(&self) -> impl Iterator<Item = (&Offer, usize)> {
-        self.cast.iter().filter_map(|(offer, choice, _)| match choice {
-            Choice::A | Choice::MuchA => Some((offer, 0)),
-            Choice::B | Choice::MuchB => Some((offer, 1)),
-            _ => None,
-        })
+    fn sides(&self) -> impl Iterator<Item = (&Pair, usize)> {
+        self.cast.iter().filter_map(|v| v.choice.side().map(|side| (&v.pair, side)))
     }
 
     fn tally(&self) -> Tally {
-        let count = |which: Choice| self.cast.iter().filter(|v| v.1 == which).count();
+        let count = |which: Choice| self.cast.iter().filter(|v| v.choice == which).count();
         let sides: Vec<_> = self.sides().collect();
-        let longer = |(offer, side): &&(&Offer, usize)| (*side == 0) == (offer.a.len() > offer.b.len());
+        let longer = |(pair, side): &&(&Pair, usize)| pair.answers[*side].len() > pair.answers[1 - *side].len();
         let recent = &self.agreed[self.agreed.len().saturating_sub(25)..];
         Tally {
             decided: sides.len(),
@@ -274,46 +270,34 @@ impl Votes {
             agreement: (recent.iter().filter(|a| **a).count(), recent.len()),
             repeats: (sides.len() / 10, sides.len() / 10),
             agreed: self.agreed.clone(),
-            seconds: self.cast.iter().map(|v| v.2).sum::<f64>() / self.cast.len().max(1) as f64,
+            seconds: self.cast.iter().map(|v| v.pair.seconds).sum::<f64>() / self.cast.len().max(1) as f64,
             version: self.version,
             until_refit: REFIT_AFTER.saturating_sub(sides.len() - self.learned.min(sides.len())),
             weight: 8.0,
-            cast: self
-                .cast
-                .iter()
-                .map(|v| CastVote { pair: v.0.pair, prompt: v.0.prompt.clone(), choice: v.1 })
-                .collect(),
+            cast: self.cast.clone(),
         }
     }
 
     /// A vote, and a fit if it is due.
     pub fn vote(&mut self, pair: u64, choice: Choice, seconds: f64) -> Vec<Event> {
-        let Some(at) = self.on_offer.iter().position(|o| o.pair == pair) else {
+        let Some(at) = self.on_offer.iter().position(|o| o.id == pair) else {
             return vec![Event::Refused { text: format!("pair {pair} is not on offer any more; take another one") }];
         };
-        let Some(offer) = self.on_offer.remove(at) else { return Vec::new() };
-        let scores = if offer.a == B { (0.91, 0.08) } else { (0.08, 0.91) };
-        match choice {
-            Choice::A | Choice::MuchA => self.agreed.push(scores.0 > scores.1),
-            Choice::B | Choice::MuchB => self.agreed.push(scores.1 > scores.0),
-            _ => {}
+        let Some(mut pair) = self.on_offer.remove(at) else { return Vec::new() };
+        let scores = if pair.answers[0] == B { [0.91, 0.08] } else { [0.08, 0.91] };
+        if let Some(side) = choice.side() {
+            self.agreed.push(scores[side] > scores[1 - side]);
         }
-        let lengths = (offer.a.chars().count(), offer.b.chars().count());
-        self.cast.push((offer, choice, seconds));
+        pair.scores = Some(scores);
+        pair.lengths = [0, 1].map(|side| pair.answers[side].chars().count());
+        pair.logprobs = [-1.92, -2.2];
+        pair.swapped = pair.id.is_multiple_of(2);
+        pair.seconds = seconds;
+        let vote = Vote { pair, choice, ..Vote::default() };
+        self.cast.push(vote.clone());
         let tally = self.tally();
         let due = tally.until_refit == 0;
-        let swapped = pair.is_multiple_of(2);
-        let voted = VotedPair {
-            pair,
-            choice,
-            scores: Some(scores),
-            lengths,
-            logprobs: (-1.92, -2.2),
-            repeat: false,
-            swapped,
-            tally,
-        };
-        let mut events = vec![Event::Voted(Box::new(voted))];
+        let mut events = vec![Event::Voted { vote: Box::new(vote), tally }];
         if due {
             events.push(self.refit());
         }
@@ -321,15 +305,15 @@ impl Votes {
     }
 
     pub fn unvote(&mut self) -> Event {
-        let Some((offer, choice, _)) = self.cast.pop() else {
+        let Some(Vote { pair, choice, .. }) = self.cast.pop() else {
             return Event::Refused { text: "there is no vote to take back".to_owned() };
         };
-        if matches!(choice, Choice::A | Choice::MuchA | Choice::B | Choice::MuchB) {
+        if choice.side().is_some() {
             self.agreed.pop();
         }
-        let pair = offer.pair;
-        self.on_offer.push_back(offer);
-        Event::Unvoted { pair, tally: self.tally() }
+        let id = pair.id;
+        self.on_offer.push_back(pair);
+        Event::Unvoted { pair: id, tally: self.tally() }
     }
 
     pub fn refit(&mut self) -> Event {

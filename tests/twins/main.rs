@@ -17,7 +17,7 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::needless_range_loop,
-    reason = "tests fail by panicking and report on stderr; a reference is written as its formula stands, with indices"
+    reason = "tests fail by panicking and report on stderr; a reference is written as its formula is written, with indices"
 )]
 
 mod determinism;

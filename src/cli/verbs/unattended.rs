@@ -214,7 +214,7 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
         | Event::Marked { .. }
         | Event::Rollout(_)
         | Event::Offered(_)
-        | Event::Voted(_)
+        | Event::Voted { .. }
         | Event::Unvoted { .. }
         | Event::Paused { .. }
         | Event::Resumed { .. }

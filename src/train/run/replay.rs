@@ -192,7 +192,7 @@ pub(in crate::train) fn is_drawn(event: &Event) -> bool {
 pub(in crate::train) fn is_told(event: &Event) -> bool {
     match event {
         Event::Policy(report) => report.task == ALL,
-        Event::Eval { .. } | Event::Task(_) | Event::Probe { .. } | Event::Voted(_) => false,
+        Event::Eval { .. } | Event::Task(_) | Event::Probe { .. } | Event::Voted { .. } => false,
         _ => true,
     }
 }

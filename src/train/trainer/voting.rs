@@ -7,7 +7,7 @@ use crate::{
     base::shell,
     compute::rng::{self, AnswerSeed, Purpose, Stream},
     data::{self, tokens::shuffle::permute},
-    protocol::{Choice, Event, Offer, Tally, VotedPair, Who},
+    protocol::{Choice, Event, Pair, Tally, Vote, Who},
     store::{Log, RunView},
     train::{
         config::setup::Setup,
@@ -18,7 +18,7 @@ use crate::{
             opening::Opening,
             reward::{
                 standby::{self, Before, StandbyRewardModel},
-                votes::{self, About, Pair, REFIT_AFTER, Vote},
+                votes::{self, REFIT_AFTER},
             },
             sampling::{LONGEST, drawn, question},
             stage_run::{Preference, StageRun},
@@ -76,8 +76,8 @@ fn model<'a>(
 
 /// Chooses the side of a pair's first answer at random.
 fn sided(seed: u64, mut pair: Pair) -> Pair {
-    pair.about.swapped = rng::bits(seed, Purpose::Shuffle, Stream::VoteSides.number(), pair.id) >> 31 == 1;
-    if pair.about.swapped {
+    pair.swapped = rng::bits(seed, Purpose::Shuffle, Stream::VoteSides.number(), pair.id) >> 31 == 1;
+    if pair.swapped {
         pair.swap();
     }
     pair
@@ -144,16 +144,16 @@ impl Voting {
 
     /// An earlier pair to repeat, with new random sides.
     fn again(&self, seed: u64, id: u64) -> Option<Pair> {
-        let repeats = |v: &Vote| self.votes.iter().any(|w| w.pair.about.repeat == Some(v.pair.id) && w.until.is_none());
+        let repeats = |v: &Vote| self.votes.iter().any(|w| w.pair.repeat == Some(v.pair.id) && w.until.is_none());
         let decided: Vec<&Vote> =
             self.votes.iter().filter(|v| v.until.is_none() && v.teaches() && !repeats(v)).collect();
         let old = decided.len().checked_sub(FRESH).filter(|n| *n > 0)?;
         let earlier = &decided[rng::below(seed, Purpose::Shuffle, Stream::VoteSides.number(), id, old)].pair;
         let mut pair = Pair { id, ..earlier.clone() };
-        if pair.about.swapped {
+        if pair.swapped {
             pair.swap();
         }
-        pair.about.repeat = Some(earlier.id);
+        pair.repeat = Some(earlier.id);
         Some(sided(seed, pair))
     }
 
@@ -222,15 +222,13 @@ impl Voting {
         }
         let side = usize::from(draft.half);
         draft.pair.answers[side] = text;
-        let about = &mut draft.pair.about;
-        (about.lengths[side], about.logprobs[side], about.ended[side]) = (length, logprob, reason == "stop");
+        let pair = &mut draft.pair;
+        (pair.lengths[side], pair.logprobs[side], pair.ended[side]) = (length, logprob, reason == "stop");
         draft.half = true;
         if side == 1
             && let Some(Draft { mut pair, .. }) = self.drafts.pop_front()
         {
-            let about = &mut pair.about;
-            (about.stage, about.step, about.checkpoint) =
-                (core.stage.into(), core.done as u64, saves.answers_from(core));
+            (pair.stage, pair.step, pair.checkpoint) = (core.stage.into(), core.done as u64, saves.answers_from(core));
             self.show(core, sided(seed, pair));
         }
         Ok(())
@@ -238,8 +236,8 @@ impl Voting {
 
     /// Offers a pair.
     fn show(&mut self, core: &mut Core<'_>, pair: Pair) {
-        let [a, b] = pair.answers.clone();
-        let offer = Offer { pair: pair.id, step: core.done, prompt: pair.prompt.clone(), a, b };
+        // The current step also of an earlier pair, which the user should not recognise.
+        let offer = Pair { step: core.done as u64, ..pair.clone() };
         self.offered.push_back(pair);
         if self.offered.len() > OFFERED {
             self.offered.pop_front();
@@ -276,7 +274,7 @@ impl Voting {
             _ => None,
         };
         let from = self.reward_step(core)?;
-        pair.about = About {
+        pair = Pair {
             scores,
             seen: self.votes.iter().any(|v| v.pair.is_same(&pair)),
             reward_model: scores.map(|_| match &self.standby {
@@ -284,29 +282,20 @@ impl Voting {
                 None => format!("{} {from}", core.stage),
             }),
             seconds: if seconds.is_finite() { seconds.max(0.0) } else { 0.0 },
-            ..pair.about
+            ..pair
         };
         let vote = Vote { pair, choice, from, until: None };
-        let line = vote.line().map_err(|e| TrainError::Work(format!("cannot write the vote: {e}")))?;
+        let line = votes::line(&vote).map_err(|e| TrainError::Work(format!("cannot write the vote: {e}")))?;
         self.keep(core, &line).map_err(|e| TrainError::Refused(format!("the vote was not saved: {e}")))?;
         self.offered.remove(at);
         let example = votes::example(&vote, &core.tokenizer, reward_context(core)?)?;
         if let (Some(example), Some(model)) = (example, model(&mut *core.work, &mut self.standby)) {
             model.vote(example);
         }
-        let (about, teaches) = (vote.pair.about.clone(), vote.teaches());
-        self.votes.push(vote);
-        let voted = VotedPair {
-            pair: id,
-            choice,
-            scores: scores.map(|[a, b]| (a, b)),
-            lengths: about.lengths.into(),
-            logprobs: about.logprobs.into(),
-            repeat: about.repeat.is_some(),
-            swapped: about.swapped,
-            tally: self.tally(core, from),
-        };
-        core.out.emit(Event::Voted(Box::new(voted)));
+        let teaches = vote.teaches();
+        self.votes.push(vote.clone());
+        let tally = self.tally(core, from);
+        core.out.emit(Event::Voted { vote: Box::new(vote), tally });
         // A reward model in training learns from it at its next step.
         let trains = core.work.preference().is_some() && core.submitted < core.target;
         let due = teaches && !trains && self.waiting(core, from) >= REFIT_AFTER;

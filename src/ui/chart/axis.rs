@@ -76,7 +76,7 @@ impl Pace {
         }
     }
 
-    /// What had passed at a step. After the newest step it goes on as it did on average.
+    /// What had passed at a step. After the newest step it grows by its average.
     pub fn at(&self, unit: Abscissa, step: f64) -> f64 {
         if unit == Abscissa::Step {
             return step;

@@ -309,7 +309,7 @@ mod tests {
         chat.ask("春".to_owned(), Some(StageId::Pretrain), false, &[]);
         assert_eq!(chat.asked(4), Ask::Text("春".to_owned()));
         said(&mut chat, "五", "5");
-        assert_eq!(contents(chat.asked(5)), ["五"], "after plain text a conversation starts anew");
+        assert_eq!(contents(chat.asked(5)), ["五"], "after plain text a new conversation starts");
     }
 
     #[test]

@@ -219,7 +219,7 @@ pub enum Overlay {
 
 /// The whole state of the screen.
 #[derive(Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is one switch a person can see on the screen")]
+#[allow(clippy::struct_excessive_bools, reason = "each is one switch that the user sees")]
 pub struct AppState {
     /// The screen's language.
     pub lang: Lang,

@@ -7,7 +7,7 @@ use super::{
     chat::{Chat, Target},
     log::Both,
 };
-use crate::protocol::{CastVote, Offer, Refit, Role, Tally, Turn, VotedPair};
+use crate::protocol::{Pair, Refit, Role, Tally, Turn, Vote};
 use crate::ui::{editor::Editor, series::Series, text::Clean};
 
 /// Number of votes that a point of the agreement curve covers.
@@ -19,36 +19,22 @@ const EARLIER: usize = 10;
 
 /// A pair of answers as displayed.
 #[derive(Clone, Debug)]
-pub struct Pair {
-    /// The trainer's number for it.
-    pub number: u64,
-    /// The step after which they were sampled.
-    pub step: usize,
-    /// The prompt, unchanged.
-    pub raw: String,
+pub struct ShownPair {
+    /// The pair, its texts unchanged.
+    pub of: Pair,
     /// The prompt, cleaned.
     pub prompt: Clean,
-    /// The answers as the model wrote them.
-    pub answers: [String; 2],
     /// The answers as displayed.
     pub shown: [Clean; 2],
     /// The differences, as byte ranges of the displayed answers.
     pub marks: [Vec<Range<usize>>; 2],
 }
 
-impl Pair {
-    fn new(offer: Offer) -> Pair {
-        let shown = [Clean::block(&offer.a), Clean::block(&offer.b)];
+impl ShownPair {
+    fn new(of: Pair) -> ShownPair {
+        let shown = [0, 1].map(|side| Clean::block(&of.answers[side]));
         let marks = differences(&shown[0], &shown[1]);
-        Pair {
-            number: offer.pair,
-            step: offer.step,
-            prompt: Clean::block(&offer.prompt),
-            raw: offer.prompt,
-            answers: [offer.a, offer.b],
-            shown,
-            marks,
-        }
+        ShownPair { prompt: Clean::block(&of.prompt), of, shown, marks }
     }
 }
 
@@ -58,7 +44,7 @@ pub struct Voting {
     /// Whether it has the keys.
     pub open: bool,
     /// The pair to vote on.
-    pub pair: Option<Pair>,
+    pub pair: Option<ShownPair>,
     /// When it was first shown.
     pub since: Duration,
     /// Why no pair arrived.
@@ -68,7 +54,7 @@ pub struct Voting {
     /// Whether differences are marked.
     pub marked: bool,
     /// The newest vote.
-    pub last: Option<VotedPair>,
+    pub last: Option<Vote>,
     /// The counts of all votes, once they have arrived.
     pub tally: Option<Tally>,
     /// Agreement with the reward model over the last [`WINDOW`] votes, vote by vote.
@@ -78,16 +64,16 @@ pub struct Voting {
     /// The vote that is selected to be taken back, by its pair's number; None for the newest.
     pub chosen: Option<u64>,
     /// Pairs already voted on, for taking a vote back.
-    earlier: VecDeque<Pair>,
+    earlier: VecDeque<ShownPair>,
     /// The pair that was on the screen when a vote was taken back.
-    aside: Option<Pair>,
+    aside: Option<ShownPair>,
 }
 
 impl Voting {
     /// A pair arrived; while an earlier pair is voted on again, it waits.
-    pub fn offer(&mut self, offer: Offer, now: Duration) {
+    pub fn offer(&mut self, pair: Pair, now: Duration) {
         self.refused = None;
-        let pair = Pair::new(offer);
+        let pair = ShownPair::new(pair);
         if self.pair.is_some() {
             self.aside = Some(pair);
         } else {
@@ -99,7 +85,7 @@ impl Voting {
     /// Removes the pair after a vote; returns its number and the seconds it was shown. A waiting pair returns.
     pub fn take(&mut self, now: Duration) -> Option<(u64, f64)> {
         let pair = self.pair.take()?;
-        let taken = (pair.number, now.saturating_sub(self.since).as_secs_f64());
+        let taken = (pair.of.id, now.saturating_sub(self.since).as_secs_f64());
         self.earlier.push_back(pair);
         if self.earlier.len() > EARLIER {
             self.earlier.pop_front();
@@ -133,17 +119,17 @@ impl Voting {
     }
 
     /// A vote is on disk.
-    pub fn voted(&mut self, voted: VotedPair) {
-        self.count(voted.tally.clone());
-        self.last = Some(voted);
+    pub fn voted(&mut self, vote: Vote, tally: Tally) {
+        self.count(tally);
+        self.last = Some(vote);
     }
 
     /// The newest vote was taken back: its pair, if still known, can be voted on again.
     pub fn unvoted(&mut self, number: u64, tally: Tally, now: Duration) {
         self.chosen = None;
         self.count(tally);
-        self.last.take_if(|l| l.pair == number);
-        if let Some(at) = self.earlier.iter().position(|p| p.number == number)
+        self.last.take_if(|l| l.pair.id == number);
+        if let Some(at) = self.earlier.iter().position(|p| p.of.id == number)
             && let Some(pair) = self.earlier.remove(at)
         {
             self.aside = self.pair.replace(pair);
@@ -152,18 +138,18 @@ impl Voting {
     }
 
     /// The vote that would be taken back.
-    pub fn to_undo(&self) -> Option<&CastVote> {
+    pub fn to_undo(&self) -> Option<&Vote> {
         let cast = &self.tally.as_ref()?.cast;
-        cast.iter().find(|v| Some(v.pair) == self.chosen).or(cast.last())
+        cast.iter().find(|v| Some(v.pair.id) == self.chosen).or(cast.last())
     }
 
     /// Selects an older vote (−1) or a newer one (1) to be taken back.
     pub fn choose(&mut self, by: isize) {
         let Some(tally) = &self.tally else { return };
         let newest = tally.cast.len().saturating_sub(1);
-        let at = tally.cast.iter().position(|v| Some(v.pair) == self.chosen).unwrap_or(newest);
+        let at = tally.cast.iter().position(|v| Some(v.pair.id) == self.chosen).unwrap_or(newest);
         let to = at.saturating_add_signed(by).min(newest);
-        self.chosen = tally.cast.get(to).filter(|_| to < newest).map(|v| v.pair);
+        self.chosen = tally.cast.get(to).filter(|_| to < newest).map(|v| v.pair.id);
     }
 
     /// Whether there is a vote to take back.
@@ -174,14 +160,14 @@ impl Voting {
     /// Whether an answer of the current pair is being rewritten.
     pub fn edits(&self, chat: &Chat) -> bool {
         let target = chat.edit.as_ref().filter(|e| e.open).map(|e| e.target);
-        target.is_some() && target == self.pair.as_ref().map(|p| Target::Pair(p.number))
+        target.is_some() && target == self.pair.as_ref().map(|p| Target::Pair(p.of.id))
     }
 
     /// The prompt of pair `number` with a corrected answer, if it is the current pair.
     pub fn demonstration(&self, number: u64, text: &str) -> Option<Vec<Turn>> {
-        let pair = self.pair.as_ref().filter(|p| p.number == number)?;
+        let pair = self.pair.as_ref().filter(|p| p.of.id == number)?;
         let turn = |role, content: &str| Turn::new(role, content);
-        Some(vec![turn(Role::User, &pair.raw), turn(Role::Assistant, text)])
+        Some(vec![turn(Role::User, &pair.of.prompt), turn(Role::Assistant, text)])
     }
 
     /// Discards the pair, when the trainer ends or switches stages.

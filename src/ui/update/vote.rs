@@ -4,7 +4,7 @@ use super::{
     msg::Cmd,
     requests::{self, answered},
 };
-use crate::protocol::{Choice, Command, Offer, Refit, Tally, VotedPair};
+use crate::protocol::{Choice, Command, Pair, Refit, Tally, Vote};
 use crate::ui::{
     editor::Editor,
     state::{AppState, Both, Request, Target},
@@ -39,7 +39,7 @@ pub(crate) fn refit(state: &mut AppState) -> Vec<Cmd> {
 /// Opens the first answer for correction.
 pub(crate) fn correct(state: &mut AppState) {
     if let Some(pair) = &state.voting.pair {
-        state.chat.open_edit_of(Target::Pair(pair.number), &pair.answers[0]);
+        state.chat.open_edit_of(Target::Pair(pair.of.id), &pair.of.answers[0]);
     }
 }
 
@@ -89,25 +89,25 @@ pub(crate) fn ask_own(state: &mut AppState) -> Vec<Cmd> {
 pub(crate) fn other_answer(state: &mut AppState) {
     let (Some(edit), Some(pair)) = (&mut state.chat.edit, &state.voting.pair) else { return };
     let mut untouched = Editor::default();
-    for (at, answer) in pair.answers.iter().enumerate() {
+    for (at, answer) in pair.of.answers.iter().enumerate() {
         untouched.clear();
         untouched.insert(answer);
         if untouched.text() == edit.field.text() {
             edit.field.clear();
-            edit.field.insert(&pair.answers[1 - at]);
+            edit.field.insert(&pair.of.answers[1 - at]);
             return;
         }
     }
 }
 
-pub(crate) fn on_offered(state: &mut AppState, offer: Offer) {
+pub(crate) fn on_offered(state: &mut AppState, pair: Pair) {
     answered(state, &Request::Offer);
-    state.voting.offer(offer, state.now);
+    state.voting.offer(pair, state.now);
 }
 
-pub(crate) fn on_voted(state: &mut AppState, voted: VotedPair) {
-    answered(state, &Request::Vote(voted.pair));
-    state.voting.voted(voted);
+pub(crate) fn on_voted(state: &mut AppState, vote: Vote, tally: Tally) {
+    answered(state, &Request::Vote(vote.pair.id));
+    state.voting.voted(vote, tally);
 }
 
 pub(crate) fn on_unvoted(state: &mut AppState, pair: u64, tally: Tally) {

@@ -9,11 +9,11 @@ use super::{
     pen::{Canvas, Pen, below, marked_style, parts, put_rows, upright},
     places::Size,
 };
-use crate::protocol::{Choice, VotedPair};
+use crate::protocol::Vote;
 use crate::ui::{
     actions::Act,
     paint::{Pieces, pieces_width, put},
-    state::{Mode, Request, vote::Pair},
+    state::{Mode, Request, vote::ShownPair},
     strings,
     text::{Clean, figure, grouped, shorten, wrap},
     theme::Role,
@@ -55,7 +55,7 @@ pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Canvas) {
 }
 
 /// Draws the prompt, or the field for one; returns the number of rows.
-fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Canvas) -> u16 {
+fn question(pen: &Pen, pair: Option<&ShownPair>, size: Size, area: Rect, buf: &mut Canvas) -> u16 {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
     if state.typing {
@@ -64,8 +64,8 @@ fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Ca
         if state.voting.marked {
             facts.push(pen.piece(format!("{}  ", state.tr(strings::VOTE_MARKED)), Role::Focus));
         }
-        facts.push(pen.piece(format!("{}  ", strings::at_step(state.lang, pair.step)), Role::Dim));
-        facts.push(pen.piece(format!("#{}", pair.number), Role::Text));
+        facts.push(pen.piece(format!("{}  ", strings::at_step(state.lang, pair.of.step as usize)), Role::Dim));
+        facts.push(pen.piece(format!("#{}", pair.of.id), Role::Text));
     }
     let inner = pen.subtitle(buf, area, state.tr(strings::VOTE_PROMPT), &facts);
     if state.typing {
@@ -95,7 +95,7 @@ fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Ca
 }
 
 /// Both answers: side by side, or one above the other.
-fn answers(pen: &Pen, pair: &Pair, size: Size, area: Rect, buf: &mut Canvas) {
+fn answers(pen: &Pen, pair: &ShownPair, size: Size, area: Rect, buf: &mut Canvas) {
     let limits = if size == Size::Wide {
         let half = area.width / 2;
         let left = Rect { width: half, ..area };
@@ -118,7 +118,7 @@ fn answers(pen: &Pen, pair: &Pair, size: Size, area: Rect, buf: &mut Canvas) {
 }
 
 /// Draws one answer; returns the rows by which it can be scrolled.
-fn answer(pen: &Pen, pair: &Pair, side: usize, area: Rect, buf: &mut Buffer) -> usize {
+fn answer(pen: &Pen, pair: &ShownPair, side: usize, area: Rect, buf: &mut Buffer) -> usize {
     let state = pen.state;
     if area.height == 0 {
         return 0;
@@ -207,26 +207,17 @@ fn keys(pen: &Pen, area: Rect, buf: &mut Buffer) {
     put_rows(buf, inner, rows.into());
 }
 
-/// The side that a choice prefers.
-fn side(choice: Choice) -> Option<usize> {
-    match choice {
-        Choice::A | Choice::MuchA => Some(0),
-        Choice::B | Choice::MuchB => Some(1),
-        Choice::Tie | Choice::BothBad | Choice::Skip => None,
-    }
-}
-
 /// The user's choice, the reward model's preference, and whether they agree.
-fn opinion<'a>(pen: &Pen<'a>, last: &VotedPair) -> Pieces<'a> {
+fn opinion<'a>(pen: &Pen<'a>, last: &Vote) -> Pieces<'a> {
     let state = pen.state;
     let mut facts = vec![(state.tr(strings::YOU), state.tr(strings::choice(last.choice)).to_owned(), Role::Bright)];
-    match last.scores {
+    match last.pair.scores {
         None => facts.push(("", state.tr(strings::NO_MODEL).to_owned(), Role::Dim)),
-        Some((a, b)) => {
+        Some([a, b]) => {
             let preferred = usize::from(b > a);
             let text = format!("{} {:+.2}", ["A", "B"][preferred], (a - b).abs());
             facts.push((state.tr(strings::RM), text, Role::Bright));
-            if let Some(chosen) = side(last.choice).filter(|_| a != b) {
+            if let Some(chosen) = last.choice.side().filter(|_| a != b) {
                 let (words, role) =
                     if chosen == preferred { (strings::AGREE, Role::Good) } else { (strings::DISAGREE, Role::Bad) };
                 facts.push(("", state.tr(words).to_owned(), role));
@@ -245,7 +236,7 @@ fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
     let tally = state.voting.tally.as_ref();
     let mut facts: Pieces = Vec::new();
     if let Some(last) = &state.voting.last {
-        facts.push(pen.piece(format!("#{}", last.pair), Role::Text));
+        facts.push(pen.piece(format!("#{}", last.pair.id), Role::Text));
     }
     if let Some(tally) = tally.filter(|_| !wide) {
         let mut version = votes::version(pen, tally);
@@ -258,10 +249,10 @@ fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
     let mut rows: Vec<Pieces> = Vec::new();
     if let Some(last) = &state.voting.last {
         let figures = [
-            (state.tr(strings::LENGTH), format!("{} / {}", last.lengths.0, last.lengths.1), Role::Text),
+            (state.tr(strings::LENGTH), format!("{} / {}", last.pair.lengths[0], last.pair.lengths[1]), Role::Text),
             (
                 state.tr(strings::LOGPROB_A_TOKEN),
-                format!("{} / {}", figure(last.logprobs.0), figure(last.logprobs.1)),
+                format!("{} / {}", figure(last.pair.logprobs[0]), figure(last.pair.logprobs[1])),
                 Role::Text,
             ),
         ];
@@ -271,8 +262,8 @@ fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
             rows.push(pen.labelled(figures));
             let yes = |is: bool| if is { pen.glyphs.tick } else { "-" }.to_owned();
             rows.push(pen.labelled([
-                (state.tr(strings::SWAPPED), yes(last.swapped), Role::Text),
-                (state.tr(strings::REPEATED), yes(last.repeat), Role::Text),
+                (state.tr(strings::SWAPPED), yes(last.pair.swapped), Role::Text),
+                (state.tr(strings::REPEATED), yes(last.pair.repeat.is_some()), Role::Text),
             ]));
         } else {
             first.push(pen.piece("  ", Role::Dim));
@@ -283,8 +274,8 @@ fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
         rows.push(vec![pen.piece(state.tr(strings::VOTE_NO_LAST), Role::Dim)]);
     }
     if let Some(undo) = state.voting.to_undo().filter(|_| state.voting.chosen.is_some()) {
-        let prompt = shorten(Clean::line(&undo.prompt).as_str(), 24);
-        let text = format!("#{} {} {prompt}", undo.pair, state.tr(strings::choice(undo.choice)));
+        let prompt = shorten(Clean::line(&undo.pair.prompt).as_str(), 24);
+        let text = format!("#{} {} {prompt}", undo.pair.id, state.tr(strings::choice(undo.choice)));
         rows.insert(0, pen.labelled([(state.tr(strings::TO_UNDO), text, Role::Focus)]));
     }
     if let Some(tally) = tally {

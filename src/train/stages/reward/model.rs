@@ -225,7 +225,7 @@ impl RewardModel {
     // ---- votes ----
 
     fn votes_at(&self, step: usize) -> impl Iterator<Item = &VoteExample> {
-        self.votes.iter().filter(move |b| b.counts(step as u64))
+        self.votes.iter().filter(move |v| v.vote.counts(step as u64))
     }
 
     /// Whether votes teach a taste beside the network, which they leave as it is.
@@ -279,24 +279,24 @@ impl RewardModel {
         let pairs = self.sampled_pairs(device)?;
         let scores = self.score(device, &votes.iter().map(|v| &v.example).collect::<Vec<_>>())?;
         let all: Vec<ScoredPair> =
-            votes.iter().zip(scores).map(|(v, scores)| self.scored_pair(&v.example, scores, v.margin)).collect();
+            votes.iter().zip(scores).map(|(v, scores)| self.scored_pair(&v.example, scores, v.margin())).collect();
         let deviation = self.scale.1;
-        self.taste = Taste::fit(votes.iter().map(|v| v.pair).collect(), &all, &pairs, deviation);
+        self.taste = Taste::fit(votes.iter().map(|v| v.vote.pair.id).collect(), &all, &pairs, deviation);
         self.predicted = Some(taste::predicted(&all, &pairs, deviation, self.taste.pairs));
         Ok(())
     }
 
     /// Whether the taste is of other votes than those that count.
     fn is_behind(&self, step: usize) -> bool {
-        self.has_head() && !self.votes_at(step).map(|v| v.pair).eq(self.taste.votes.iter().copied())
+        self.has_head() && !self.votes_at(step).map(|v| v.vote.pair.id).eq(self.taste.votes.iter().copied())
     }
 
     /// Votes that count and that no step before `step` has drawn, or that the taste does not have.
     pub(crate) fn waiting(&self, step: usize) -> usize {
         if self.has_head() {
-            return self.votes_at(step).filter(|v| !self.taste.votes.contains(&v.pair)).count();
+            return self.votes_at(step).filter(|v| !self.taste.votes.contains(&v.vote.pair.id)).count();
         }
-        self.votes_at(step).filter(|b| b.from >= step as u64).count()
+        self.votes_at(step).filter(|v| v.vote.from >= step as u64).count()
     }
 
     /// The approximate number of votes and of pairs per step, and the weight of a vote relative to a pair.
@@ -338,7 +338,7 @@ impl RewardModel {
         for at in (0..votes).map(|i| step * votes + i) {
             let n = there.len();
             let drawn = there[permute(self.seed, Stream::Votes((at / n) as u64), n, at % n)];
-            let (pair, margin) = (drawn.example.clone(), drawn.margin);
+            let (pair, margin) = (drawn.example.clone(), drawn.margin());
             all.push(Compared { pair, margin, weight: weight as f32 });
         }
         Ok(all)
@@ -554,8 +554,8 @@ impl Preference for RewardModel {
     }
 
     fn unvote(&mut self, pair: u64, step: u64) {
-        if let Some(vote) = self.votes.iter_mut().rev().find(|b| b.pair == pair && b.until.is_none()) {
-            vote.until = Some(step);
+        if let Some(vote) = self.votes.iter_mut().rev().find(|v| v.vote.pair.id == pair && v.vote.until.is_none()) {
+            vote.vote.until = Some(step);
         }
     }
 

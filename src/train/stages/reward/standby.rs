@@ -10,14 +10,14 @@ use super::{
     model::RewardModel,
     pairs::{self, Answers},
     taste::Taste,
-    votes::{self, Vote},
+    votes,
 };
 use crate::{
     base::StageId,
     compute::Device,
     data::Tokenizer,
     nn::StepOutcome,
-    protocol::{Line, Refit, Taught},
+    protocol::{Line, Refit, Taught, Vote},
     store::Log,
     train::{
         error::TrainError,

@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    base::StageName,
     data::{PairExample, Preference, Role, Tokenizer, Turn, encode_pairs},
-    protocol::{CastVote, Choice, Tally},
+    protocol::{Choice, Pair, Tally, Vote},
     store::{RunView, read_from},
     train::error::TrainError,
 };
@@ -28,70 +27,6 @@ const MUCH: f32 = 1.0;
 
 /// The choice of a line that takes a vote back.
 const UNVOTE: &str = "unvote";
-
-/// Two answers to a prompt, from sampling to the vote.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Pair {
-    /// Its number in the run.
-    pub id: u64,
-    pub prompt: String,
-    /// The left and the right answer.
-    pub answers: [String; 2],
-    pub about: About,
-}
-
-impl Pair {
-    /// Swaps the answers' sides.
-    pub(crate) fn swap(&mut self) {
-        self.answers.swap(0, 1);
-        self.about.lengths.swap(0, 1);
-        self.about.logprobs.swap(0, 1);
-        self.about.ended.swap(0, 1);
-    }
-
-    /// Whether it is the same prompt with the same two answers, on either side.
-    pub(crate) fn is_same(&self, other: &Pair) -> bool {
-        let [a, b] = &other.answers;
-        self.prompt == other.prompt && (self.answers == other.answers || self.answers == [b.clone(), a.clone()])
-    }
-}
-
-/// A choice between the answers of a pair.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Vote {
-    pub pair: Pair,
-    pub choice: Choice,
-    /// The reward model's step from which it is drawn, and the one from which it is no longer drawn.
-    pub from: u64,
-    pub until: Option<u64>,
-}
-
-/// Circumstances of a vote.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct About {
-    /// The stage whose weights answered, its step, and its newest checkpoint at that time, or what it started from.
-    pub stage: StageName,
-    pub step: u64,
-    pub checkpoint: Option<String>,
-    /// Whether the answer sampled first was on the right.
-    pub swapped: bool,
-    /// The earlier pair that was repeated.
-    pub repeat: Option<u64>,
-    /// Whether the answers were seen before, so that the scores are not on unseen data.
-    #[serde(default)]
-    pub seen: bool,
-    /// The reward model's checkpoint or step, and its normalised scores of left and right.
-    pub reward_model: Option<String>,
-    pub scores: Option<[f64; 2]>,
-    /// Tokens of left and right.
-    pub lengths: [usize; 2],
-    /// Mean log π per token when sampled, end included, of left and right.
-    pub logprobs: [f64; 2],
-    /// Whether they ended by themselves, left and right.
-    pub ended: [bool; 2],
-    /// Seconds from the display of the pair to the vote.
-    pub seconds: f64,
-}
 
 /// A line of the file.
 #[derive(Serialize, Deserialize)]
@@ -108,46 +43,24 @@ struct Line {
     pair: u64,
     from: u64,
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    about: Option<About>,
+    about: Option<Pair>,
 }
 
-/// Whether a choice prefers the left one; None if neither.
-pub(crate) fn left(choice: Choice) -> Option<bool> {
-    match choice {
-        Choice::A | Choice::MuchA => Some(true),
-        Choice::B | Choice::MuchB => Some(false),
-        Choice::Tie | Choice::BothBad | Choice::Skip => None,
-    }
-}
-
-impl Vote {
-    /// Its line in the file.
-    pub(crate) fn line(&self) -> Result<Value, serde_json::Error> {
-        let [a, b] = &self.pair.answers;
-        let sides = left(self.choice).map(|left| if left { (a, b) } else { (b, a) });
-        let answer = |text: &String| vec![Turn::new(Role::Assistant, text.as_str())];
-        serde_json::to_value(Line {
-            prompt: Some(vec![Turn::new(Role::User, self.pair.prompt.as_str())]),
-            chosen: sides.map(|(better, _)| answer(better)),
-            rejected: sides.map(|(_, worse)| answer(worse)),
-            answers: sides.is_none().then(|| self.pair.answers.clone()),
-            choice: serde_json::to_value(self.choice)?,
-            pair: self.pair.id,
-            from: self.from,
-            about: Some(self.pair.about.clone()),
-        })
-    }
-
-    /// Whether to train on it: it prefers a side, and is not a repeated pair, which only checks consistency.
-    pub(crate) fn teaches(&self) -> bool {
-        left(self.choice).is_some() && self.pair.about.repeat.is_none()
-    }
-
-    /// Whether the reward model agreed before it learned from the vote; None if it was not scored or knew the pair.
-    fn agreed(&self) -> Option<bool> {
-        let (left, [a, b]) = (left(self.choice)?, self.pair.about.scores?);
-        (!self.pair.about.seen && self.pair.about.repeat.is_none()).then_some(if left { a > b } else { b > a })
-    }
+/// The line of a vote.
+pub(crate) fn line(vote: &Vote) -> Result<Value, serde_json::Error> {
+    let pair = &vote.pair;
+    let side = vote.choice.side();
+    let answer = |side: usize| vec![Turn::new(Role::Assistant, pair.answers[side].as_str())];
+    serde_json::to_value(Line {
+        prompt: Some(vec![Turn::new(Role::User, pair.prompt.as_str())]),
+        chosen: side.map(answer),
+        rejected: side.map(|side| answer(1 - side)),
+        answers: side.is_none().then(|| pair.answers.clone()),
+        choice: serde_json::to_value(vote.choice)?,
+        pair: pair.id,
+        from: vote.from,
+        about: Some(pair.clone()),
+    })
 }
 
 /// The line that takes a vote back, from a step of the reward model on.
@@ -186,49 +99,37 @@ fn take(all: &mut Vec<Vote>, record: Value) -> bool {
     }
     let Ok(choice) = serde_json::from_value::<Choice>(line.choice) else { return false };
     let text = |m: Option<Vec<Turn>>| m.and_then(|m| m.into_iter().next()).map(|m| m.content);
-    let answers = match left(choice) {
+    let answers = match choice.side() {
         None => line.answers,
-        Some(left) => text(line.chosen).zip(text(line.rejected)).map(|(c, r)| if left { [c, r] } else { [r, c] }),
+        Some(side) => text(line.chosen).zip(text(line.rejected)).map(|(c, r)| if side == 0 { [c, r] } else { [r, c] }),
     };
     let (Some(prompt), Some(answers), Some(about)) = (text(line.prompt), answers, line.about) else { return false };
-    all.push(Vote { pair: Pair { id: line.pair, prompt, answers, about }, choice, from: line.from, until: None });
+    let pair = Pair { id: line.pair, prompt, answers, ..about };
+    all.push(Vote { pair, choice, from: line.from, until: None });
     true
 }
 
 /// A vote as training data of the reward model.
 #[derive(Clone, Debug)]
 pub(crate) struct VoteExample {
-    pub pair: u64,
+    pub vote: Vote,
     pub example: PairExample,
-    /// The margin of the better answer.
-    pub margin: f32,
-    pub from: u64,
-    pub until: Option<u64>,
 }
 
 impl VoteExample {
-    /// Whether it is drawn at a step.
-    pub(crate) fn counts(&self, step: u64) -> bool {
-        self.from <= step && self.until.is_none_or(|until| step < until)
+    /// The margin of the better answer.
+    pub(crate) fn margin(&self) -> f32 {
+        if matches!(self.vote.choice, Choice::MuchA | Choice::MuchB) { MUCH } else { 0.0 }
     }
 }
 
 /// The training example of a vote; None if it is not trained on or does not fit the context.
 pub(crate) fn example(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Result<Option<VoteExample>, TrainError> {
-    let Some(left) = left(vote.choice).filter(|_| vote.teaches()) else { return Ok(None) };
-    let [a, b] = vote.pair.answers.clone();
-    let (chosen, rejected) = if left { (a, b) } else { (b, a) };
+    let Some(side) = vote.choice.side().filter(|_| vote.teaches()) else { return Ok(None) };
+    let [chosen, rejected] = [side, 1 - side].map(|side| vote.pair.answers[side].clone());
     let prompt = vec![Turn::new(Role::User, vote.pair.prompt.as_str())];
     let (pairs, _) = encode_pairs(&[Preference::new(prompt, chosen, rejected, None, true)], tokenizer, context)?;
-    let much = matches!(vote.choice, Choice::MuchA | Choice::MuchB);
-    let of = |example| VoteExample {
-        pair: vote.pair.id,
-        example,
-        margin: if much { MUCH } else { 0.0 },
-        from: vote.from,
-        until: vote.until,
-    };
-    Ok(pairs.into_iter().next().map(of))
+    Ok(pairs.into_iter().next().map(|example| VoteExample { vote: vote.clone(), example }))
 }
 
 /// The examples of all votes that are trained on and fit the context.
@@ -241,22 +142,22 @@ pub(crate) fn tally(votes: &[Vote]) -> Tally {
     let mut t = Tally::default();
     let mut recent = VecDeque::with_capacity(RECENT);
     let mut seconds = 0.0;
-    let standing: Vec<&Vote> = votes.iter().filter(|v| v.until.is_none()).collect();
-    for vote in &standing {
-        seconds += vote.pair.about.seconds;
+    let counted: Vec<&Vote> = votes.iter().filter(|v| v.until.is_none()).collect();
+    for vote in &counted {
+        seconds += vote.pair.seconds;
         match vote.choice {
             Choice::Tie => t.ties += 1,
             Choice::BothBad => t.both_bad += 1,
             Choice::Skip => t.skipped += 1,
             Choice::A | Choice::B | Choice::MuchA | Choice::MuchB => {}
         }
-        let Some(is_left) = left(vote.choice) else { continue };
+        let Some(side) = vote.choice.side() else { continue };
         t.decided += 1;
-        t.left += usize::from(is_left);
-        let [a, b] = vote.pair.about.lengths;
-        if a != b && vote.pair.about.repeat.is_none() {
+        t.left += usize::from(side == 0);
+        let [a, b] = vote.pair.lengths;
+        if a != b && vote.pair.repeat.is_none() {
             t.longer.1 += 1;
-            t.longer.0 += usize::from((a > b) == is_left);
+            t.longer.0 += usize::from((a > b) == (side == 0));
         }
         if let Some(agreed) = vote.agreed() {
             t.agreed.push(agreed);
@@ -266,19 +167,17 @@ pub(crate) fn tally(votes: &[Vote]) -> Tally {
             }
         }
         // The same answer, not the same side.
-        if let Some(first) = vote.pair.about.repeat
-            && let Some(first) = standing.iter().find(|v| v.pair.id == first)
-            && let Some(was_left) = left(first.choice)
+        if let Some(first) = vote.pair.repeat
+            && let Some(first) = counted.iter().find(|v| v.pair.id == first)
+            && let Some(before) = first.choice.side()
         {
-            let of = |v: &Vote, left: bool| v.pair.answers[usize::from(!left)].clone();
             t.repeats.1 += 1;
-            t.repeats.0 += usize::from(of(vote, is_left) == of(first, was_left));
+            t.repeats.0 += usize::from(vote.pair.answers[side] == first.pair.answers[before]);
         }
     }
     t.agreement = (recent.iter().filter(|a| **a).count(), recent.len());
-    t.seconds = seconds / standing.len().max(1) as f64;
-    let cast = |v: &&Vote| CastVote { pair: v.pair.id, prompt: v.pair.prompt.clone(), choice: v.choice };
-    t.cast = standing.iter().map(cast).collect();
+    t.seconds = seconds / counted.len().max(1) as f64;
+    t.cast = counted.into_iter().cloned().collect();
     t
 }
 
@@ -290,15 +189,18 @@ mod tests {
 
     fn vote(pair: u64, choice: Choice, scores: [f64; 2], repeat: Option<u64>) -> Vote {
         let answers = ["left".to_owned(), "right".to_owned()];
-        let about = About {
+        let of = Pair {
+            id: pair,
+            prompt: "q".to_owned(),
+            answers,
             stage: StageId::Sft.into(),
             scores: Some(scores),
             lengths: [pair as usize, 3],
             repeat,
             seconds: 2.0,
-            ..About::default()
+            ..Pair::default()
         };
-        Vote { pair: Pair { id: pair, prompt: "q".to_owned(), answers, about }, choice, from: pair, until: None }
+        Vote { pair: of, choice, from: pair, until: None }
     }
 
     #[test]
@@ -313,8 +215,8 @@ mod tests {
         let choices: Vec<Choice> = votes.iter().map(|v| v.choice).collect();
         assert_eq!(choices, [A, B, MuchA, MuchB, Tie, BothBad, A]);
         assert_eq!((votes[6].until, lines.len()), (Some(26), 8), "the last vote was taken back");
-        for (vote, line) in votes.iter().zip(&lines) {
-            assert_eq!(vote.line().unwrap(), *line);
+        for (vote, read) in votes.iter().zip(&lines) {
+            assert_eq!(line(vote).unwrap(), *read);
         }
     }
 
@@ -328,12 +230,12 @@ mod tests {
             vote(5, Choice::B, [0.5, 0.25], Some(1)),
         ];
         // On answers of a stage of a newer version.
-        all[1].pair.about.stage = "distill".into();
+        all[1].pair.stage = "distill".into();
         let mut read = Vec::new();
         for vote in &all {
-            let line = vote.line().unwrap();
-            assert_eq!(line.get("chosen").is_some(), left(vote.choice).is_some(), "{line}");
-            assert!(take(&mut read, line));
+            let written = line(vote).unwrap();
+            assert_eq!(written.get("chosen").is_some(), vote.choice.side().is_some(), "{written}");
+            assert!(take(&mut read, written));
         }
         assert_eq!(read, all);
         assert!(take(&mut read, unvote_line(5, 9)));

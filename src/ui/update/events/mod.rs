@@ -55,7 +55,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             }
         }
         Event::Offered(offer) => vote::on_offered(state, *offer),
-        Event::Voted(voted) => vote::on_voted(state, *voted),
+        Event::Voted { vote, tally } => vote::on_voted(state, *vote, tally),
         Event::Unvoted { pair, tally } => vote::on_unvoted(state, pair, tally),
         Event::Counted(tally) => state.voting.count(*tally),
         Event::Refitted(refit) => vote::on_refitted(state, refit),

@@ -418,7 +418,7 @@ fn a_refusal_is_shown_until_it_was_read() {
     );
     press(&mut state, &[ESC]);
     assert!(state.notice.is_none());
-    assert_eq!(press(&mut state, &[Key::char(' ')]), [Cmd::Send(Command::Pause)], "work goes on");
+    assert_eq!(press(&mut state, &[Key::char(' ')]), [Cmd::Send(Command::Pause)], "training continues");
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn nothing_is_shown_twice() {
     let live = state.live();
     assert_eq!(live.loss.buckets().iter().map(|b| b.count).collect::<Vec<_>>(), [1; 6]);
     assert_eq!((live.tasks.len(), live.tasks[0].before.as_ref()), (1, None));
-    assert_eq!(state.log.len(), 5, "the log goes on");
+    assert_eq!(state.log.len(), 5, "the log continues");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Every key of voting.
 
 use super::*;
-use crate::protocol::{CastVote, Choice, Offer, Refit, Tally, VotedPair};
+use crate::protocol::{Choice, Pair, Refit, Tally, Vote};
 
 pub(super) fn started_with_feedback(stage: StageId) -> AppState {
     started_with(feedback_info(stage))
@@ -15,9 +15,8 @@ pub(super) fn feedback_info(stage: StageId) -> RunInfo {
 
 fn offer(pair: u64) -> Event {
     let text = |t: &str| t.to_owned();
-    Event::Offered(Box::new(Offer {
-        pair, step: 4, prompt: text("去哪里？"), a: text("西湖。"), b: text("西溪。")
-    }))
+    let answers = [text("西湖。"), text("西溪。")];
+    Event::Offered(Box::new(Pair { id: pair, step: 4, prompt: text("去哪里？"), answers, ..Pair::default() }))
 }
 
 fn tally(decided: usize) -> Tally {
@@ -25,16 +24,9 @@ fn tally(decided: usize) -> Tally {
 }
 
 fn voted(pair: u64, choice: Choice) -> Event {
-    Event::Voted(Box::new(VotedPair {
-        pair,
-        choice,
-        scores: Some((0.5, -0.25)),
-        lengths: (3, 3),
-        logprobs: (-1.0, -2.0),
-        repeat: false,
-        swapped: false,
-        tally: tally(1),
-    }))
+    let pair =
+        Pair { id: pair, scores: Some([0.5, -0.25]), lengths: [3, 3], logprobs: [-1.0, -2.0], ..Pair::default() };
+    Event::Voted { vote: Box::new(Vote { pair, choice, ..Vote::default() }), tally: tally(1) }
 }
 
 fn asks(prompt: Option<&str>) -> Cmd {
@@ -103,11 +95,11 @@ fn a_vote_taken_back_can_be_given_again() {
         [Cmd::Send(Command::Unvote { pair: None })]
     );
     event(&mut state, Event::Unvoted { pair: 7, tally: tally(0) });
-    assert_eq!(state.voting.pair.as_ref().map(|p| p.number), Some(7));
+    assert_eq!(state.voting.pair.as_ref().map(|p| p.of.id), Some(7));
     assert!(state.voting.last.is_none());
     let again = press(&mut state, &[Key::char('b')]);
     assert!(matches!(&again[..], [Cmd::Send(Command::Vote { pair: 7, choice: Choice::B, .. })]), "{again:?}");
-    assert_eq!(state.voting.pair.as_ref().map(|p| p.number), Some(8), "the pair set aside is back");
+    assert_eq!(state.voting.pair.as_ref().map(|p| p.of.id), Some(8), "the pair set aside is back");
 }
 
 #[test]
@@ -211,11 +203,14 @@ fn the_reward_model_is_refitted_by_votes_or_a_key() {
 #[test]
 fn any_vote_can_be_selected_and_taken_back() {
     let mut state = choosing();
-    let cast = |pair| CastVote { pair, prompt: "去哪里？".to_owned(), choice: Choice::A };
+    let cast = |id| {
+        let pair = Pair { id, prompt: "去哪里？".to_owned(), ..Pair::default() };
+        Vote { pair, choice: Choice::A, ..Vote::default() }
+    };
     let with = |pairs: &[u64]| Tally { cast: pairs.iter().map(|p| cast(*p)).collect(), ..tally(pairs.len()) };
     assert!(press(&mut state, &[Key::char('['), Key::char(']')]).is_empty(), "no vote yet");
     event(&mut state, Event::Counted(Box::new(with(&[3, 5, 6]))));
-    let selected = |state: &AppState| state.voting.to_undo().map(|v| v.pair);
+    let selected = |state: &AppState| state.voting.to_undo().map(|v| v.pair.id);
     assert_eq!((selected(&state), state.voting.chosen), (Some(6), None));
     press(&mut state, &[Key::char('['), Key::char('['), Key::char('[')]);
     assert_eq!(selected(&state), Some(3), "the oldest is the last");

@@ -4,7 +4,7 @@ use super::{
     vote::{feedback_info, started_with_feedback},
     *,
 };
-use crate::protocol::Offer;
+use crate::protocol::Pair;
 
 fn notice(state: &AppState) -> String {
     state.notice.as_ref().map_or_else(String::new, |n| n.0.get(state.lang).to_string())
@@ -73,9 +73,8 @@ fn the_room_opens_with_the_sources_in_focus() {
 
 fn offer(pair: u64) -> Event {
     let text = str::to_owned;
-    Event::Offered(Box::new(Offer {
-        pair, step: 4, prompt: text("去哪里？"), a: text("西湖。"), b: text("西溪。")
-    }))
+    let answers = [text("西湖。"), text("西溪。")];
+    Event::Offered(Box::new(Pair { id: pair, step: 4, prompt: text("去哪里？"), answers, ..Pair::default() }))
 }
 
 /// A draft of the chat is not the beginning of a prompt for a pair.
@@ -102,13 +101,13 @@ fn an_own_pair_comes_next() {
     event(&mut state, offer(2));
     press(&mut state, &[Key::char('u')]);
     event(&mut state, Event::Unvoted { pair: 1, tally: crate::protocol::Tally::default() });
-    assert_eq!(state.voting.pair.as_ref().map(|p| p.number), Some(1));
+    assert_eq!(state.voting.pair.as_ref().map(|p| p.of.id), Some(1));
     press(&mut state, &[Key::char('i'), Key::char('杭'), ENTER]);
     assert!(state.voting.pair.is_none() && state.awaits(&Request::Offer), "two answers are being written");
     event(&mut state, offer(3));
-    assert_eq!(state.voting.pair.as_ref().map(|p| p.number), Some(3));
+    assert_eq!(state.voting.pair.as_ref().map(|p| p.of.id), Some(3));
     press(&mut state, &[Key::char('a')]);
-    assert_eq!(state.voting.pair.as_ref().map(|p| p.number), Some(2));
+    assert_eq!(state.voting.pair.as_ref().map(|p| p.of.id), Some(2));
 }
 
 #[test]
