@@ -214,14 +214,16 @@ fn agrees(run: &Path, checkpoint: &str, likes: Liked, unseen: &[Pair]) -> f64 {
 }
 
 /// Measured at a real size: `DANLU_RUNS="r0 r1 r2" cargo test --release --test taste -- --ignored --nocapture`, where
-/// each is a run with a fully trained reward model. `DANLU_VOTE_FIT=network` measures the fit of earlier versions.
+/// each is a run with a fully trained reward model. `DANLU_TASTE` names a part of the tastes' names, so that several
+/// processes can share the work; `DANLU_VOTE_FIT=network` measures the fit of earlier versions.
 #[test]
 #[ignore = "needs runs at a real size"]
 fn twenty_votes_at_a_real_size() {
     let Ok(runs) = std::env::var("DANLU_RUNS") else { panic!("DANLU_RUNS names the runs") };
     let way = format!("reward.vote_fit={}", std::env::var("DANLU_VOTE_FIT").unwrap_or_else(|_| "head".to_owned()));
+    let only = std::env::var("DANLU_TASTE").unwrap_or_default();
     let mut all = Vec::new();
-    for (name, likes) in LIKINGS {
+    for (name, likes) in LIKINGS.into_iter().filter(|(name, _)| name.contains(&only)) {
         let mut row = Vec::new();
         for run in runs.split_whitespace() {
             let dir = scratch();
