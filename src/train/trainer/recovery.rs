@@ -415,7 +415,7 @@ mod tests {
         let read = votes::read(&view, &mut notes)?;
         count += format!("{:?}", votes::tally(&read)).len();
         for vote in &read {
-            vote.line().unwrap();
+            votes::line(vote).unwrap();
         }
         Voting::new(&view, &mut notes)?;
         count += conversations::count_by_hand(dir)? + Marks::read(&view)?.count().0 + pins::read(&view)?.len();

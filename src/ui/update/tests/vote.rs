@@ -70,7 +70,7 @@ fn every_vote_has_its_keys_and_the_next_pair_is_requested_at_once() {
         event(&mut state, voted(7, choice));
         event(&mut state, offer(8));
         assert!(state.requests.is_empty(), "{key}");
-        assert_eq!(state.voting.last.as_ref().map(|l| (l.pair, l.choice)), Some((7, choice)));
+        assert_eq!(state.voting.last.as_ref().map(|l| (l.pair.id, l.choice)), Some((7, choice)));
     }
 }
 
