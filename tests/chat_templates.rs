@@ -264,7 +264,8 @@ fn the_loss_of_a_step_is_that_of_transformers() {
         assert_eq!(saved["bos_token"], case["tokenizer_config"]["bos_token"], "{kind}");
         let generation = json_file(&checkpoint.join("generation_config.json"));
         assert!(generation["eos_token_id"].as_array().unwrap().contains(&case["end"]), "{kind}: {generation}");
-        assert!(fs::read_to_string(run.join("run.toml")).unwrap().contains("chat = \"own\""));
+        let toml = fs::read_to_string(run.join("run.toml")).unwrap();
+        assert!(toml.contains("chat = \"own\"\nturns = \"as-written\"\n"), "{toml}");
         let exported = dir.path().join("hf");
         danlu(["export", "--run", &text(&run), "--hf", &text(&exported)]).good();
         assert_eq!(json_file(&exported.join("tokenizer_config.json"))["chat_template"], saved["chat_template"]);
@@ -305,6 +306,83 @@ fn danlus_template_can_be_asked_for() {
     done.good();
     let saved = json_file(&stage_checkpoint(&run, "sft", 1).join("tokenizer_config.json"));
     assert!(saved["chat_template"].as_str().unwrap().contains("<|user|>"));
+    assert!(!fs::read_to_string(run.join("run.toml")).unwrap().contains("turns ="));
+}
+
+/// A run of an earlier version has no key `turns`: its rows stay what they were, and its bits.
+#[test]
+fn an_old_run_reads_turns_as_before() {
+    let dir = scratch();
+    let folder = model(dir.path(), "chatml");
+    let data = dir.path().join("train.jsonl");
+    let line = |i: usize| {
+        let system = [json!({"role": "system", "content": ""}), json!({"role": "system", "content": " "})];
+        let turns = [
+            json!({"role": "user", "content": format!("q{i}\r\nq")}),
+            json!({"role": "assistant", "content": "a\r\nb"}),
+        ];
+        let system = (i % 2 == 0).then(|| system[i / 2 % 2].clone());
+        json!({"messages": system.into_iter().chain(turns).collect::<Vec<_>>()}).to_string() + "\n"
+    };
+    fs::write(&data, (0..20).map(line).collect::<String>()).unwrap();
+    let source = format!("sft.source=[{{name=\"mine\",path={:?}}}]", text(&data));
+    let train = |run: &Path, more: &[&str]| {
+        let mut args: Vec<String> =
+            ["train", "--json", "--stage", "sft", "--run", &text(run)].map(str::to_owned).into();
+        for set in ["context=64", "batch_size=4", "eval_steps=0", "probe_steps=0", "packing=false"] {
+            args.extend(["--set".to_owned(), set.to_owned()]);
+        }
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        danlu(args).good().objects()
+    };
+    let from = text(&folder);
+    let begin = |name: &str, turns: &[&str], steps: &str| {
+        let run = dir.path().join(name);
+        let mut more = vec!["--from", from.as_str(), "--set", source.as_str(), "--steps", steps];
+        turns.iter().for_each(|set| more.extend(["--set", *set]));
+        train(&run, &more);
+        run
+    };
+    let (whole, old, new) =
+        (begin("whole", &["turns=tidy"], "2"), begin("old", &["turns=tidy"], "1"), begin("new", &[], "2"));
+    let toml = fs::read_to_string(old.join("run.toml")).unwrap();
+    let before = toml.replacen("turns = \"tidy\"\n", "", 1);
+    assert_ne!(toml, before);
+    fs::write(old.join("run.toml"), &before).unwrap();
+    let told = train(&old, &["--steps", "1"]);
+    assert!(!told.iter().any(|l| l["text"].as_str().is_some_and(|t| t.contains("have changed"))), "{told:?}");
+    assert_eq!(fs::read_to_string(old.join("run.toml")).unwrap(), before);
+    let [whole, old, new] = [&whole, &old, &new].map(|run| common::tensors(&stage_checkpoint(run, "sft", 2)));
+    assert_eq!(whole, old, "to the bit");
+    assert_ne!(whole, new);
+}
+
+/// A folder with nothing but a run.toml is a new run too, and a setting of the user stays.
+#[test]
+fn a_new_run_from_a_template_reads_turns_as_written() {
+    let dir = scratch();
+    let folder = model(dir.path(), "tinyllama");
+    let begin = |run: &Path| {
+        let mut args: Vec<String> =
+            ["train", "--stage", "sft", "--steps", "1", "--from", &text(&folder), "--run", &text(run)]
+                .map(str::to_owned)
+                .into();
+        let sets = ["context=64", "batch_size=2", "eval_steps=0", "probe_steps=0"];
+        args.extend(sets.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]));
+        danlu(args).good();
+        fs::read_to_string(run.join("run.toml")).unwrap()
+    };
+    let key = "turns = \"as-written\"\n";
+    let toml = begin(&dir.path().join("first"));
+    assert!(toml.contains(key), "{toml}");
+    for (name, written) in [("bare", ""), ("tidy", "turns = \"tidy\"\n")] {
+        let run = dir.path().join(name);
+        fs::create_dir_all(&run).unwrap();
+        fs::write(run.join("run.toml"), toml.replacen(key, written, 1)).unwrap();
+        let expected = if written.is_empty() { key } else { written };
+        let toml = begin(&run);
+        assert!(toml.contains(expected) && toml.matches("turns").count() == 1, "{name}: {toml}");
+    }
 }
 
 fn begin(run: &Path, stage: &str, folder: &Path, more: &[&str]) -> common::Done {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{fs, io::Write as _, path::Path};
 
 use common::{
     command, danlu,
@@ -281,6 +281,9 @@ fn bad_files_are_reported_and_the_rest_is_read() {
     write(&files, "fake.parquet", "PAR1 no parquet PAR1");
     write(&files, "table.csv", "name,age\nx,1\n");
     write(&files, "empty.md", "");
+    // Without a zero byte at its beginning it would be taken for text in GB18030.
+    write(&files, "paper.txt", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<<>>\nendobj\n".repeat(20));
+    write(&files, "letter.txt", b"PK\x03\x04letter");
     write(&files, "deeper/picture.png", "x");
     #[cfg(unix)]
     {
@@ -294,8 +297,8 @@ fn bad_files_are_reported_and_the_rest_is_read() {
     for words in [
         "binary.txt is not text: byte 7",
         "deep.json: ",
-        "cut.jsonl.gz cannot be read",
-        "bomb.txt.gz cannot be read",
+        "paper.txt is a PDF document",
+        "letter.txt is a zip archive",
         "fake.parquet cannot be read as Parquet",
         "table.csv no field \"text\"",
         "empty.md holds no document",
@@ -303,6 +306,10 @@ fn bad_files_are_reported_and_the_rest_is_read() {
         "picture.png",
     ] {
         assert!(notes.contains(words), "{words:?} in:\n{notes}");
+    }
+    for name in ["cut.jsonl.gz", "bomb.txt.gz"] {
+        let said = |line: &str| line.contains(name) && line.contains("cannot be read");
+        assert!(notes.lines().any(said), "{name} in:\n{notes}");
     }
     #[cfg(unix)]
     for words in
@@ -314,6 +321,36 @@ fn bad_files_are_reported_and_the_rest_is_read() {
     assert_eq!(source["documents_out"], 53, "{source} {notes}");
     assert_eq!(source["rules"]["bad_encoding"], 1);
     train(&run, &["steps=2"], &[]).good();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_no_file_says_what_it_is() {
+    let dir = TempDir::new().unwrap();
+    std::os::unix::fs::symlink("/nowhere/at/all.jsonl", dir.path().join("gone.jsonl")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(dir.path().join("pipe.jsonl")).status().unwrap().success());
+    write(dir.path(), "it's $HOME \"x\".arrow", "ARROW1");
+    let mut whole = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    whole.write_all(jsonl((0..2000).map(poem)).as_bytes()).unwrap();
+    let whole = whole.finish().unwrap();
+    write(dir.path(), "cut.jsonl.gz", &whole[..whole.len() / 2]);
+    for (path, words) in [
+        ("gone.jsonl", "gone.jsonl is not a regular file (a pipe, a device, or a dangling link)"),
+        ("pipe.jsonl", "pipe.jsonl is not a regular file"),
+        ("it's $HOME \"x\".arrow", "it'\\''s $HOME \"x\".parquet'"),
+        ("", "has an empty path"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let path = if path.is_empty() { String::new() } else { format!("{}/{path}", dir.path().display()) };
+        let run = run(&folder, &format!("[[source]]\nname = \"all\"\npath = {path:?}\n"));
+        danlu(["data", "--run", &run.display().to_string()]).refused(2, &[words]);
+    }
+    // What comes before the end of a cut file is used, and the note says so.
+    let folder = TempDir::new().unwrap();
+    let path = dir.path().join("cut.jsonl.gz");
+    let run = run(&folder, &format!("[[source]]\nname = \"all\"\npath = {:?}\n", path.display().to_string()));
+    let notes = notes(&data(&run));
+    assert!(notes.contains("cut.jsonl.gz is used up to record ") && notes.contains("cannot be read"), "{notes}");
 }
 
 /// Cases 7, 15 and 26 of the trust issue: a profile overrides a guess, a file that replaces the real one is reported,

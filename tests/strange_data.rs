@@ -10,7 +10,7 @@ use std::{
 };
 
 use danlu::data::{
-    ChatReading, DataError, PreferenceReading, Role,
+    ChatReading, DataError, PreferenceReading, Role, TurnText,
     clean::{Masked, mask},
     encode,
     read::{Format, Packing, Passed, ReadOptions, documents, to_text},
@@ -364,13 +364,14 @@ fn every_reader_takes_every_encoding_and_packing() {
         for (name, bytes) in written(&whole(&chat)) {
             let expected = (name != "UTF-8").then_some(name);
             for (packing, bytes) in [(Packing::Plain, bytes.clone()), (Packing::Gzip, gzip(&bytes))] {
-                let found = read_chat_file((format, packing), Cursor::new(bytes)).unwrap();
+                let found = read_chat_file((format, packing), Cursor::new(bytes), TurnText::Tidy).unwrap();
                 assert_eq!((found.rejected, found.encoding, found.items.len()), (0, expected, 2), "{name}");
                 assert_eq!(found.items[1].turns[1].content, "处处闻啼鸟。");
             }
         }
         for (name, bytes) in written(&whole(&pair)) {
-            let found: PreferenceReading = read_preference_file((format, Packing::Plain), Cursor::new(bytes)).unwrap();
+            let found: PreferenceReading =
+                read_preference_file((format, Packing::Plain), Cursor::new(bytes), TurnText::Tidy).unwrap();
             assert_eq!((found.pairs.rejected, found.pairs.items.len()), (0, 2), "{name}");
             assert_eq!(found.pairs.items[0].rejected, "夜来风雨声，");
         }
@@ -378,7 +379,8 @@ fn every_reader_takes_every_encoding_and_packing() {
     let (big5, _, lost) =
         BIG5.encode("{\"prompt\": \"春眠不覺曉，處處聞啼鳥\", \"completion\": \"夜來風雨聲，花落知多少。\"}\n");
     assert!(!lost);
-    let found = read_chat_file((Format::JsonLines, Packing::Plain), Cursor::new(big5.into_owned())).unwrap();
+    let found =
+        read_chat_file((Format::JsonLines, Packing::Plain), Cursor::new(big5.into_owned()), TurnText::Tidy).unwrap();
     assert_eq!((found.encoding, found.items[0].turns[1].content.as_str()), (Some("Big5"), "夜來風雨聲，花落知多少。"));
     let latin = b"{\"prompt\": \"caf\xe9 cr\xe8me\", \"completion\": \"d\xe9j\xe0 vu\"}\n";
     let found = read_chats(Format::JsonLines, latin.as_slice()).unwrap();
@@ -387,7 +389,7 @@ fn every_reader_takes_every_encoding_and_packing() {
     let mut bytes = GB18030.encode(&format!("{chat}\n").repeat(20)).0.into_owned();
     let at = bytes.iter().position(|b| !b.is_ascii()).unwrap();
     bytes[at + 1] = b' ';
-    let found = read_chat_file((Format::JsonLines, Packing::Plain), Cursor::new(bytes)).unwrap();
+    let found = read_chat_file((Format::JsonLines, Packing::Plain), Cursor::new(bytes), TurnText::Tidy).unwrap();
     assert_eq!((found.rejected, found.items.len(), found.rules["bad_encoding"]), (1, 19, 1));
 }
 
@@ -395,11 +397,11 @@ fn every_reader_takes_every_encoding_and_packing() {
 fn parquet_holds_conversations_and_pairs() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let open = |name: &str| std::fs::File::open(folder.join(name)).unwrap();
-    let found = read_chat_file((Format::Parquet, Packing::Plain), open("chats.parquet")).unwrap();
+    let found = read_chat_file((Format::Parquet, Packing::Plain), open("chats.parquet"), TurnText::Tidy).unwrap();
     assert_eq!((found.items.len(), found.rejected, found.rules.get("reasoning")), (2, 1, Some(&1)));
     let said: Vec<(&str, bool)> = found.items[1].turns.iter().map(|t| (t.content.as_str(), t.learned)).collect();
     assert_eq!(said, [("再说一次", true), ("不", false), ("请", true), ("处处闻啼鸟", true)]);
-    let found = read_preference_file((Format::Parquet, Packing::Plain), open("pairs.parquet")).unwrap();
+    let found = read_preference_file((Format::Parquet, Packing::Plain), open("pairs.parquet"), TurnText::Tidy).unwrap();
     assert_eq!((found.pairs.items.len(), found.pairs.items[0].chosen.as_str()), (2, "好"));
 }
 
@@ -527,9 +529,11 @@ fn what_is_not_the_file_itself_is_named() {
         let (found, _, _) = texts_of((Format::JsonLines, packing), &ReadOptions::default(), Cursor::new(bytes));
         assert_eq!(found, ["a"], "{packing:?}");
     }
-    let error = read_chat_file((Format::JsonLines, Packing::Gzip), Cursor::new(pointer.to_vec())).unwrap_err();
+    let error =
+        read_chat_file((Format::JsonLines, Packing::Gzip), Cursor::new(pointer.to_vec()), TurnText::Tidy).unwrap_err();
     assert!(matches!(error, DataError::Pointer));
-    let error = read_preference_file((Format::Parquet, Packing::Plain), Cursor::new(pointer.to_vec())).unwrap_err();
+    let error = read_preference_file((Format::Parquet, Packing::Plain), Cursor::new(pointer.to_vec()), TurnText::Tidy)
+        .unwrap_err();
     assert!(matches!(error, DataError::Pointer));
     assert!(matches!(read_chats(Format::Json, page.as_slice()).unwrap_err(), DataError::WebPage(Some(_))));
 }
@@ -555,5 +559,61 @@ proptest! {
             }
             let _ = to_text(bytes.to_vec());
         }
+    }
+}
+
+/// A model's own chat template gets an empty system turn and `\r\n` as the record has them; an empty field `system` is
+/// none in both, and where lines are the form's they end in `\n`.
+#[test]
+fn turns_are_read_as_written_where_asked() {
+    let record = |messages: serde_json::Value| serde_json::json!({ "messages": messages }).to_string();
+    let turn = |role: &str, content: &str| serde_json::json!({"role": role, "content": content});
+    let (asked, answered) = (turn("user", "q\r\nq"), turn("assistant", "a\r\r\nb\r"));
+    let pair = |prompt: serde_json::Value| {
+        serde_json::json!({"prompt": prompt, "chosen": "good\r\n.", "rejected": "bad\r\n."}).to_string()
+    };
+    let read = |text: &str, how: TurnText| -> Vec<(Role, String)> {
+        let input = Cursor::new(text.as_bytes().to_vec());
+        let found = read_chat_file((Format::JsonLines, Packing::Plain), input, how).unwrap();
+        found.items[0].turns.iter().map(|t| (t.role, t.content.clone())).collect()
+    };
+    let pairs = |text: &str, how: TurnText| -> (Vec<(Role, String)>, String, String) {
+        let input = Cursor::new(text.as_bytes().to_vec());
+        let found = read_preference_file((Format::JsonLines, Packing::Plain), input, how).unwrap();
+        let pair = found.pairs.items[0].clone();
+        (pair.prompt.into_iter().map(|t| (t.role, t.content)).collect(), pair.chosen, pair.rejected)
+    };
+    let of = |turns: &[(Role, &str)]| -> Vec<(Role, String)> {
+        turns.iter().map(|(role, text)| (*role, (*text).to_owned())).collect()
+    };
+    use Role::{Assistant, System, User};
+    use TurnText::{AsWritten, Tidy};
+    let tidy = [(User, "q\nq"), (Assistant, "a\r\nb\r")];
+    let written = [(User, "q\r\nq"), (Assistant, "a\r\r\nb\r")];
+    for system in ["", " \r\n"] {
+        let text = record(serde_json::json!([turn("system", system), asked, answered]));
+        assert_eq!(read(&text, Tidy), of(&tidy));
+        assert_eq!(read(&text, AsWritten), of(&[(System, system), written[0], written[1]]));
+        let text = pair(serde_json::json!([turn("system", system), asked]));
+        assert_eq!(pairs(&text, Tidy), (of(&tidy[..1]), "good\n.".to_owned(), "bad\n.".to_owned()));
+        let expected = of(&[(System, system), written[0]]);
+        assert_eq!(pairs(&text, AsWritten), (expected, "good\r\n.".to_owned(), "bad\r\n.".to_owned()));
+    }
+    let none = record(serde_json::json!([asked, answered]));
+    let field = serde_json::json!({"system": "", "messages": [asked, answered]}).to_string();
+    for text in [none, field] {
+        assert_eq!((read(&text, Tidy), read(&text, AsWritten)), (of(&tidy), of(&written)));
+    }
+    let said = serde_json::json!({"system": "be\r\nkind", "prompt": "q", "completion": "a"}).to_string();
+    assert_eq!(read(&said, AsWritten)[0], (System, "be\r\nkind".to_owned()));
+    let parts = serde_json::json!([{"type": "text", "text": "q\r"}, {"type": "text", "text": "\nq"}]);
+    let parted = record(serde_json::json!([{"role": "user", "content": parts}, answered]));
+    assert_eq!((&read(&parted, Tidy)[0].1[..], &read(&parted, AsWritten)[0].1[..]), ("q\r\nq", "q\r\nq"));
+    let lines = "<|im_start|>user\r\nq\r\nq<|im_end|>\r\n<|im_start|>assistant\r\na<|im_end|>\r\n";
+    let text = serde_json::json!({ "text": lines }).to_string();
+    let spoken = serde_json::json!({"chosen": "\r\n\r\nHuman: q\r\nq\r\n\r\nAssistant: a", "rejected": "\r\n\r\nHuman: q\r\nq\r\n\r\nAssistant: b"});
+    for how in [Tidy, AsWritten] {
+        assert_eq!(read(&text, how), of(&[(User, "q\nq"), (Assistant, "a")]));
+        assert_eq!(pairs(&spoken.to_string(), how), (of(&[(User, "q\nq")]), "a".to_owned(), "b".to_owned()));
     }
 }

@@ -298,7 +298,8 @@ class Table:
         lines = [[self.head, *(c.replace("_", " ") for c in columns)]]
         for row, numbers in self.rows.items():
             cells = [numbers.get(c, 0) for c in columns]
-            lines.append([str(row), *(f"{c:.3f}" if isinstance(c, float) else str(c) for c in cells)])
+            shown = lambda c: str(c) if not isinstance(c, float) else f"{c:.3f}" if c >= 1e-3 or c == 0 else f"{c:.1e}"
+            lines.append([str(row), *map(shown, cells)])
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))))

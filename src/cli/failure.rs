@@ -1,6 +1,6 @@
 //! The error of a verb: a message and an exit code.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use crate::{compute::ComputeError, train::TrainError};
 
@@ -38,8 +38,25 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&plain(&self.message))
     }
+}
+
+/// A message in which parsers name no types of Rust.
+fn plain(message: &str) -> Cow<'_, str> {
+    const WHOLE: &str = "expected a whole number, 0 or more";
+    const TYPES: [(&str, &str); 6] = [
+        ("expected usize", WHOLE),
+        ("expected u64", WHOLE),
+        ("expected u32", WHOLE),
+        ("expected i64", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        ("expected f32", "expected a number"),
+    ];
+    TYPES
+        .iter()
+        .filter(|(name, _)| message.contains(name))
+        .fold(Cow::Borrowed(message), |text, (name, words)| Cow::Owned(text.replace(name, words)))
 }
 
 impl From<TrainError> for Failure {

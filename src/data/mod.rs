@@ -42,8 +42,9 @@ pub use chat::{
     forms::Form,
     packing::{PackedRow, fill_row, plan},
     prompt::{Asked, LeftOut, Words, most_read, read_in},
-    reader::{ChatReading, read_chat_file, read_chats},
+    reader::{ChatReading, read_chat_file, read_chats, read_chats_as},
     rows::{BY_HAND, ChatRows},
+    value::TurnText,
 };
 pub use diversity::{Indicators, distinct2, indicators, repetition};
 pub use document::Source;

@@ -71,6 +71,15 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
+/// Whether the path itself is at fault: a name that is too long, a file in the place of a folder, links in a circle.
+fn is_of_the_path(source: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::InvalidFilename, io::ErrorKind::NotADirectory, io::ErrorKind::IsADirectory];
+    kinds.contains(&source.kind()) || (cfg!(unix) && source.raw_os_error() == Some(ELOOP))
+}
+
+/// Too many symbolic links.
+const ELOOP: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
+
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -79,6 +88,7 @@ fn advice(source: &io::Error) -> &'static str {
         io::ErrorKind::FileTooLarge => "raise the limit of a file's size (ulimit -f) and try again",
         io::ErrorKind::PermissionDenied => "check who owns the folder and its permissions",
         io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a disk that can be written",
+        _ if is_of_the_path(source) => "check the path",
         io::ErrorKind::NotFound => "check the path",
         io::ErrorKind::AlreadyExists => "choose another name; nothing is replaced",
         io::ErrorKind::OutOfMemory => {
@@ -111,6 +121,7 @@ impl StoreError {
             Self::Input { .. } | Self::Damaged { .. } | Self::Newer { .. } => 2,
             Self::Locked { .. } => 3,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => 4,
+            Self::Io { source, .. } if is_of_the_path(source) => 2,
             Self::NoRoom { .. } | Self::Io { .. } => 1,
         }
     }

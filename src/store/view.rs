@@ -49,9 +49,11 @@ impl RunView {
         &self.dir
     }
 
-    /// The run's name: the last part of its path.
+    /// The run's name: the last part of its path, also where that is `.` or ends in `..`.
     pub fn name(&self) -> String {
-        self.dir.file_name().unwrap_or(self.dir.as_os_str()).to_string_lossy().into_owned()
+        let whole = self.dir.file_name().is_none().then(|| self.dir.canonicalize().ok()).flatten();
+        let dir = whole.as_deref().unwrap_or(&self.dir);
+        dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned()
     }
 
     /// The disk that holds it.

@@ -318,6 +318,11 @@ fn the_modelfile_has_the_template_only_where_the_model_speaks() {
     assert!(done.good().out.contains(&ollama) && done.out.contains("llama-cli -m '"), "{}", done.out);
     let named = fs::read_to_string(dir.path().join("it's mine.Modelfile")).unwrap();
     assert!(named.starts_with("FROM \"./it's mine.gguf\"\n"), "{named}");
+    for name in ["base.Modelfile", "new.modelfile"] {
+        let file = dir.path().join(name);
+        export(&["--run", &text(&run), "--gguf", &text(&file), "--force"]).refused(2, &[name, "Modelfile of Ollama"]);
+    }
+    assert_eq!(fs::read_to_string(dir.path().join("base.Modelfile")).unwrap(), base);
     let file = dir.path().join("step.gguf");
     export(&["--run", &text(&run), "--stage", "pretrain", "--step", "3", "--gguf", &text(&file)]).good();
     assert_eq!(header(&file).text("general.name"), Some("pretrain-00000003"));
@@ -557,4 +562,67 @@ fn imported_tokenizers_are_named_by_their_split() {
         &[],
     );
     of("starcoder", split(r"\p{N}"), &["pattern", "Hugging Face folder"]);
+}
+
+/// `--data r/data --force` used to exchange the run's own data for the export.
+#[test]
+fn what_belongs_to_a_run_is_not_written_over() {
+    let dir = scratch();
+    let run = pretrained(dir.path(), "r", &[]);
+    let before = snapshot(&run);
+    let at = |name: &str| text(&run.join(name));
+    let model = text(&checkpoint(&run, 3));
+    for (args, what) in [
+        (["--data", &at("data")], "data/ of the run"),
+        (["--hf", &at("data/model")], "data/ of the run"),
+        (["--hf", &at("checkpoints/mine")], "checkpoints/ of the run"),
+        (["--gguf", &text(&Path::new(&model).join("model.gguf"))], "checkpoints/ of the run"),
+        (["--gguf", &at("metrics.jsonl")], "it is a file of the run"),
+        (["--gguf", &at("run.toml")], "it is a file of the run"),
+    ] {
+        let done = export(&[&["--run", &text(&run), "--force"][..], &args].concat());
+        done.refused(2, &[what, "choose another"]);
+    }
+    let metrics = ["--run", &text(&run), "--metrics", "csv", "--force", &at("checkpoints/logs")];
+    export(&metrics).refused(2, &["checkpoints/ of the run"]);
+    assert_eq!(snapshot(&run), before);
+    // Beside them it may be, and be written again.
+    for _ in 0..2 {
+        export(&["--run", &text(&run), "--gguf", &at("r.gguf"), "--force"]).good();
+        export(&["--run", &text(&run), "--hf", &at("exports/model"), "--force"]).good();
+    }
+}
+
+/// A path that cannot be is bad input, not a failing disk; and `.` has the name of the folder.
+#[cfg(unix)]
+#[test]
+fn paths_that_cannot_be_are_bad_input() {
+    let dir = scratch();
+    let run = pretrained(dir.path(), "r", &[]);
+    std::os::unix::fs::symlink("loop", dir.path().join("loop")).unwrap();
+    let (circle, long) = (text(&dir.path().join("loop")), text(&dir.path().join("a".repeat(300))));
+    let (model, under) = (text(&checkpoint(&run, 3)), text(&run.join("run.toml/x")));
+    for path in [&circle, &long] {
+        for args in [
+            ["inspect", path, "--json", "--tree"],
+            ["estimate", "--config", path, "--json"],
+            ["generate", "--prompt=x", "--model", path],
+            ["export", "--gguf=x.gguf", "--model", path],
+            ["data", "--json", "--run", path],
+        ] {
+            let done = danlu(args);
+            done.refused(2, &[]);
+            assert!(!done.err.contains("check the disk"), "{args:?}: {}", done.err);
+        }
+    }
+    for path in [&long, &under, &format!("{circle}/x")] {
+        let done = export(&["--model", &model, "--hf", path]);
+        done.refused(2, &[]);
+        assert!(!done.err.contains("check the disk"), "{path}: {}", done.err);
+    }
+    no_leftovers(&run);
+    let view = danlu::store::RunView::open(RealFs::shared(), &run.join("..").join("r")).unwrap();
+    assert_eq!(view.name(), "r");
+    let view = danlu::store::RunView::open(RealFs::shared(), &run.join("data").join("..")).unwrap();
+    assert_eq!(view.name(), "r");
 }

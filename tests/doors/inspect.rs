@@ -225,6 +225,11 @@ fn what_is_no_weights_is_named() {
     refused(at("g.safetensors", &[&(1_u64 << 40).to_le_bytes()[..], b"{}"].concat()), &["more than the allowed"]);
     let deep = "[".repeat(100_000);
     refused(at("h.safetensors", &[&(deep.len() as u64).to_le_bytes()[..], deep.as_bytes()].concat()), &["invalid"]);
+    let minus = br#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#;
+    refused(
+        at("i.safetensors", &[&(minus.len() as u64).to_le_bytes()[..], minus, &[0; 4]].concat()),
+        &["the tensor \"a\"", "expected a whole number, 0 or more"],
+    );
     refused(text(&dir.path().join("nothing")), &["no such file"]);
     let folder = |name: &str, files: &[(&str, &[u8])]| {
         let path = dir.path().join(name);

@@ -111,4 +111,5 @@ def main():
         subprocess.run([sys.executable, __file__, danlu, out, case], check=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

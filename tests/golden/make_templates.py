@@ -195,9 +195,9 @@ def loss(tensors, config, tok, cases):
     tensors = tensors | {"model.embed_tokens.weight": np.concatenate([table, np.repeat(mean[None], new, 0)])}
     total, count, which = 0.0, 0, []
     for at, made in enumerate(cases):
-        # Left out: what does not fit, and what danlu's readers change or reject (CR LF, zero bytes, empty turns).
-        plain = all(t["content"].strip() and "\r" not in t["content"] and "\0" not in t["content"] for t in CONVERSATIONS[at])
-        if len(made["ids"]) > config["max_position_embeddings"] + 1 or not plain:
+        # Left out: what does not fit, and what danlu's reader rejects (empty questions and answers).
+        said = all(t["content"].strip() for t in CONVERSATIONS[at] if t["role"] != "system")
+        if len(made["ids"]) > config["max_position_embeddings"] + 1 or not said:
             continue
         which.append(at)
         logprobs = forward(tensors, config, made["ids"][:-1])

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     fields::{self, CONTEXT, MEDIA, NAME, REASONING, TOOLS, TURNS},
-    value::{Fields, field, is_empty, kind, text},
+    value::{Fields, TurnText, field, is_empty, kind, text},
 };
 use crate::data::{
     chat::{Conversation, Role, Turn},
@@ -81,14 +81,11 @@ impl fmt::Display for Form {
 }
 
 /// Parses a record, or returns why it has no conversation.
-pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault> {
+pub(super) fn conversation(record: &Value, how: TurnText) -> Result<(Form, Conversation), Fault> {
     let Value::Object(fields) = record else {
         return Err(format!("expected an object, found {}", kind(record)).into());
     };
-    let mut turns = Vec::new();
-    if let Some(system) = field(fields, "system") {
-        turns.push(Turn::new(Role::System, text(system, "\"system\"")?));
-    }
+    let mut turns = Vec::from_iter(system_turn(fields)?);
     let form = if let Some(messages) = field(fields, "messages") {
         turns.extend(list(messages, "messages")?);
         Form::Messages
@@ -126,8 +123,7 @@ pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault
     if fields::trained(fields, false)? == Some(false) {
         return Err(Fault::new(LOSS, "it is marked as not to be trained on"));
     }
-    // Many files have an empty system turn in every record; it is removed.
-    turns.retain(|t| t.role != Role::System || !t.content.trim().is_empty());
+    turns.retain(|t| t.role != Role::System || how.keeps_system(&t.content));
     check(&turns).map_err(|reason| Fault::new(TURNS, reason))?;
     // Remove the turns after the last trained answer: they are context for nothing.
     let Some(last) = turns.iter().rposition(Turn::is_learned) else {
@@ -135,6 +131,13 @@ pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault
     };
     turns.truncate(last + 1);
     Ok((form, Conversation { turns, task: task(fields) }))
+}
+
+/// The turn of the field `system`, unless it is empty: many files have the field in every record.
+pub(in crate::data) fn system_turn(fields: &Fields) -> Result<Option<Turn>, Fault> {
+    let Some(system) = field(fields, "system") else { return Ok(None) };
+    let content = text(system, "\"system\"")?;
+    Ok((!content.trim().is_empty()).then(|| Turn::new(Role::System, content)))
 }
 
 /// The task by which it is scored, if the record has one as a string or number.
@@ -173,7 +176,7 @@ fn one<'a, 'f>(fields: &'f Fields, names: &[&'a str]) -> Result<Option<(&'a str,
 const OPENS: &str = "<|im_start|>";
 const ENDS: &str = "<|im_end|>";
 
-fn is_chat_ml(text: &str) -> bool {
+pub(super) fn is_chat_ml(text: &str) -> bool {
     text.trim_start().starts_with(OPENS)
 }
 

@@ -12,7 +12,7 @@ pub mod packing;
 pub mod prompt;
 pub mod reader;
 pub mod rows;
-pub(super) mod value;
+pub mod value;
 
 use std::fmt;
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     Conversation, fields,
     forms::{self, Form},
+    value::TurnText,
 };
 use crate::data::{
     error::DataError,
@@ -20,8 +21,12 @@ use crate::data::{
 pub type ChatReading = Reading<Conversation, Form>;
 
 /// Adds a record.
-fn take(reading: &mut ChatReading, place: u64, record: Result<Value, Fault>) {
-    match record.and_then(|record| Ok((forms::conversation(&record)?, record))) {
+fn take(reading: &mut ChatReading, place: u64, record: Result<Value, Fault>, text: TurnText) {
+    let parsed = record.and_then(|mut record| {
+        text.convert(&mut record, forms::is_chat_ml);
+        Ok((forms::conversation(&record, text)?, record))
+    });
+    match parsed {
         Ok(((form, conversation), record)) => {
             let (read, lists) = form.fields();
             fields::count_unread(&mut reading.unread, &record, read, lists);
@@ -41,11 +46,16 @@ fn finished(mut reading: ChatReading, passed: Passed) -> Result<ChatReading, Dat
     Ok(reading)
 }
 
-/// Reads all conversations of an uncompressed input. An input without any is an error.
+/// Reads all conversations of an uncompressed input, tidied. An input without any is an error.
 pub fn read_chats(format: Format, input: impl Read) -> Result<ChatReading, DataError> {
+    read_chats_as(TurnText::Tidy, format, input)
+}
+
+/// The same with the text of turns read as `text` says.
+pub fn read_chats_as(text: TurnText, format: Format, input: impl Read) -> Result<ChatReading, DataError> {
     holds_records(format, false).map_err(DataError::Conversations)?;
     let mut reading = ChatReading::default();
-    let passed = read::decoded_records(format, input, &mut |place, record| take(&mut reading, place, record));
+    let passed = read::decoded_records(format, input, &mut |place, record| take(&mut reading, place, record, text));
     finished(reading, passed)
 }
 
@@ -53,9 +63,10 @@ pub fn read_chats(format: Format, input: impl Read) -> Result<ChatReading, DataE
 pub fn read_chat_file<R: Read + Seek + Send + 'static>(
     kind: (Format, Packing),
     input: R,
+    text: TurnText,
 ) -> Result<ChatReading, DataError> {
     holds_records(kind.0, true).map_err(DataError::Conversations)?;
     let mut reading = ChatReading::default();
-    let passed = read::records(kind, input, &mut |place, record| take(&mut reading, place, record));
+    let passed = read::records(kind, input, &mut |place, record| take(&mut reading, place, record, text));
     finished(reading, passed)
 }

@@ -9,8 +9,8 @@ use crate::data::{
     chat::{
         Role, Turn,
         fields::{self, LABEL, TURNS},
-        forms::{QUESTIONS, asked_turns, check, list, message_turn, short, side, task},
-        value::{Fields, field, kind, text},
+        forms::{QUESTIONS, asked_turns, check, list, message_turn, short, side, system_turn, task},
+        value::{Fields, TurnText, field, kind, text},
     },
     read::{Fault, LOSS},
 };
@@ -166,7 +166,7 @@ fn number(value: &Value, name: &str) -> Result<f64, Fault> {
 }
 
 /// The turns before HelpSteer's answers: `prompt`, or HelpSteer3's list of messages in `context`.
-fn before(fields: &Fields) -> Result<Vec<Turn>, Fault> {
+fn before(fields: &Fields, how: TurnText) -> Result<Vec<Turn>, Fault> {
     let prompt = match (field(fields, "prompt"), field(fields, "context")) {
         (Some(prompt), _) => {
             fields::check_context(fields, "prompt", &[])?;
@@ -175,11 +175,11 @@ fn before(fields: &Fields) -> Result<Vec<Turn>, Fault> {
         (None, Some(context)) => side(context, "context", Role::User)?,
         (None, None) => return Err("two answers without \"prompt\" or \"context\"".to_owned().into()),
     };
-    Ok(tidy(prompt))
+    Ok(asked_only(prompt, how))
 }
 
 /// HelpSteer's forms; None if the record has neither.
-fn helpsteer(fields: &Fields) -> Result<Option<(PreferenceForm, Found)>, Fault> {
+fn helpsteer(fields: &Fields, how: TurnText) -> Result<Option<(PreferenceForm, Found)>, Fault> {
     for [one, other, by] in STRENGTHS {
         let (Some(first), Some(second)) = (field(fields, one), field(fields, other)) else { continue };
         let Some(by_how_much) = field(fields, by) else {
@@ -192,21 +192,21 @@ fn helpsteer(fields: &Fields) -> Result<Option<(PreferenceForm, Found)>, Fault> 
         }
         let (first, second) = (string(first, one)?, string(second, other)?);
         let (better, worse) = if strength < 0.0 { (first, second) } else { (second, first) };
-        let made = pair(&before(fields)?, better, worse, task(fields), false);
+        let made = pair(&before(fields, how)?, better, worse, task(fields), false);
         let made = made.map_err(|reason| Fault::new(TURNS, reason))?;
         return Ok(Some((PreferenceForm::Strength, Found::Pairs(vec![made]))));
     }
     let (Some(answer), Some(rating)) = (field(fields, "response"), field(fields, "helpfulness")) else {
         return Ok(None);
     };
-    let (prompt, rating) = (before(fields)?, number(rating, "helpfulness")?);
+    let (prompt, rating) = (before(fields, how)?, number(rating, "helpfulness")?);
     check_prompt(&prompt).map_err(|reason| Fault::new(TURNS, reason))?;
     let rated = Rated { prompt, answer: string(answer, "response")?, task: task(fields), rating };
     Ok(Some((PreferenceForm::Rated, Found::Rated(rated))))
 }
 
 /// Parses a record, or returns why it has no preference.
-pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Fault> {
+pub(super) fn preference(record: &Value, how: TurnText) -> Result<(PreferenceForm, Found), Fault> {
     let Value::Object(fields) = record else {
         return Err(format!("expected an object, found {}", kind(record)).into());
     };
@@ -220,9 +220,9 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Faul
         return Err(Fault::new(LOSS, "it is marked as not to be trained on"));
     }
     if let Some(ranked) = field(fields, "ranked") {
-        return Ok((PreferenceForm::Ranked, Found::Pairs(ranking(fields, ranked)?)));
+        return Ok((PreferenceForm::Ranked, Found::Pairs(ranking(fields, ranked, how)?)));
     }
-    if rates_one && let Some(found) = helpsteer(fields)? {
+    if rates_one && let Some(found) = helpsteer(fields, how)? {
         return Ok(found);
     }
     let vote = match field(fields, "choice") {
@@ -278,11 +278,10 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Faul
         _ => ("prompt", &[]),
     };
     fields::check_context(fields, named, read)?;
-    if let Some(system) = field(fields, "system") {
-        prompt.insert(0, Turn::new(Role::System, text(system, "\"system\"")?));
-    }
+    prompt.splice(0..0, system_turn(fields)?);
     let task = task(fields);
-    let pair = pair(&tidy(prompt), chosen, rejected, task, vote).map_err(|reason| Fault::new(TURNS, reason))?;
+    let pair =
+        pair(&asked_only(prompt, how), chosen, rejected, task, vote).map_err(|reason| Fault::new(TURNS, reason))?;
     Ok((if vote { PreferenceForm::Vote } else { form }, Found::Pairs(vec![pair])))
 }
 
@@ -312,12 +311,12 @@ fn string(value: &Value, name: &str) -> Result<String, Fault> {
     if value.is_object() { message(value, name) } else { Ok(text(value, &format!("\"{name}\""))?) }
 }
 
-/// The prompt without an empty system turn. Nothing in a prompt is trained, whatever its turns are marked as.
-fn tidy(mut prompt: Vec<Turn>) -> Vec<Turn> {
+/// The turns of a prompt. Nothing in a prompt is trained, whatever its turns are marked as.
+fn asked_only(mut prompt: Vec<Turn>, how: TurnText) -> Vec<Turn> {
     for turn in &mut prompt {
         turn.learned = true;
     }
-    prompt.retain(|t| t.role != Role::System || !t.content.trim().is_empty());
+    prompt.retain(|t| t.role != Role::System || how.keeps_system(&t.content));
     prompt
 }
 
@@ -357,7 +356,7 @@ fn check_prompt(prompt: &[Turn]) -> Result<(), String> {
 }
 
 /// All pairs of a ranking.
-fn ranking(fields: &Fields, ranked: &Value) -> Result<Vec<Preference>, Fault> {
+fn ranking(fields: &Fields, ranked: &Value, how: TurnText) -> Result<Vec<Preference>, Fault> {
     let asked = field(fields, "prompt").ok_or_else(|| "\"ranked\" without \"prompt\"; both are expected".to_owned())?;
     fields::check_context(fields, "prompt", &[])?;
     let mut prompt = side(asked, "prompt", Role::User)?;
@@ -369,10 +368,8 @@ fn ranking(fields: &Fields, ranked: &Value) -> Result<Vec<Preference>, Fault> {
     }
     let answers: Result<Vec<String>, Fault> = ranked.iter().map(|value| answer(value, "ranked", &prompt)).collect();
     let answers = answers?;
-    if let Some(system) = field(fields, "system") {
-        prompt.insert(0, Turn::new(Role::System, text(system, "\"system\"")?));
-    }
-    let (prompt, task) = (tidy(prompt), task(fields));
+    prompt.splice(0..0, system_turn(fields)?);
+    let (prompt, task) = (asked_only(prompt, how), task(fields));
     let mut pairs = Vec::new();
     for (at, better) in answers.iter().enumerate() {
         for (after, worse) in answers.iter().enumerate().skip(at + 1) {
@@ -454,13 +451,12 @@ fn implicit(chosen: &Value, rejected: &Value) -> Result<Parts, Fault> {
 }
 
 /// Whether a string is a conversation as hh-rlhf writes it; in trimmed files the first line breaks are missing.
-fn opens_spoken(text: &str) -> bool {
+pub(super) fn opens_spoken(text: &str) -> bool {
     text.trim_start().starts_with(HUMAN.trim_start())
 }
 
 /// Parses a string with `Human:` and `Assistant:` into turns.
 fn spoken_turns(whole: &str, name: &str) -> Result<Vec<Turn>, String> {
-    let whole = whole.replace("\r\n", "\n");
     let opening = |text: &str| {
         let human = text.find(HUMAN).map(|at| (at, Role::User, HUMAN));
         let assistant = text.find(ASSISTANT).map(|at| (at, Role::Assistant, ASSISTANT));
@@ -469,7 +465,7 @@ fn spoken_turns(whole: &str, name: &str) -> Result<Vec<Turn>, String> {
     let none =
         || format!("\"{name}\" is a string without \"prompt\" beside it, and does not open with \"\\n\\nHuman:\"");
     // In trimmed files the first line breaks are missing.
-    let mut rest = if whole.starts_with("Human:") { format!("\n\n{whole}") } else { whole };
+    let mut rest = if whole.starts_with("Human:") { format!("\n\n{whole}") } else { whole.to_owned() };
     let mut turns = Vec::new();
     match opening(&rest) {
         Some((at, ..)) if rest[..at].trim().is_empty() => rest.drain(..at),

@@ -9,7 +9,7 @@ use super::{
     forms::{self, Found, PreferenceForm, Rated},
 };
 use crate::data::{
-    chat::fields::count_unread,
+    chat::{fields::count_unread, value::TurnText},
     error::DataError,
     read::{self, Fault, Format, Packing, Passed, Reading, holds_records},
 };
@@ -61,8 +61,12 @@ impl PreferenceReading {
     }
 
     /// Adds a record.
-    fn take(&mut self, place: u64, record: Result<Value, Fault>) {
-        let ((form, found), record) = match record.and_then(|record| Ok((forms::preference(&record)?, record))) {
+    fn take(&mut self, place: u64, record: Result<Value, Fault>, text: TurnText) {
+        let parsed = record.and_then(|mut record| {
+            text.convert(&mut record, forms::opens_spoken);
+            Ok((forms::preference(&record, text)?, record))
+        });
+        let ((form, found), record) = match parsed {
             Ok(read) => read,
             Err(fault) => return self.pairs.reject(place, fault),
         };
@@ -132,21 +136,23 @@ impl PreferenceReading {
     }
 }
 
-/// Reads all preferences of an uncompressed input. An input without any pair is an error.
+/// Reads all preferences of an uncompressed input, tidied. An input without any pair is an error.
 pub fn read_preferences(format: Format, input: impl Read) -> Result<PreferenceReading, DataError> {
     holds_records(format, false).map_err(DataError::Preferences)?;
     let mut reading = PreferenceReading::default();
-    let passed = read::decoded_records(format, input, &mut |place, record| reading.take(place, record));
+    let tidy = TurnText::Tidy;
+    let passed = read::decoded_records(format, input, &mut |place, record| reading.take(place, record, tidy));
     reading.finished(passed)
 }
 
-/// The same for a file, which may be compressed or Parquet.
+/// The same for a file, which may be compressed or Parquet, with the text of turns read as `text` says.
 pub fn read_preference_file<R: Read + Seek + Send + 'static>(
     kind: (Format, Packing),
     input: R,
+    text: TurnText,
 ) -> Result<PreferenceReading, DataError> {
     holds_records(kind.0, true).map_err(DataError::Preferences)?;
     let mut reading = PreferenceReading::default();
-    let passed = read::records(kind, input, &mut |place, record| reading.take(place, record));
+    let passed = read::records(kind, input, &mut |place, record| reading.take(place, record, text));
     reading.finished(passed)
 }

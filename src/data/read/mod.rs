@@ -9,6 +9,7 @@ mod csv;
 mod encoding;
 pub(super) mod items;
 pub(super) mod json;
+mod known;
 pub(super) mod lines;
 pub(super) mod mend;
 mod page;
@@ -347,6 +348,9 @@ fn unpacked<R: Read + 'static>(named: Packing, mut input: R) -> Result<Box<dyn R
         _ => named,
     };
     itself(&head, named != Packing::Plain)?;
+    if let Some(what) = known::no_text(&head) {
+        return Err(DataError::Shape(what.to_owned()));
+    }
     Ok(unpack::unpacked(packing, io::Cursor::new(head).chain(Rest { failed, input }))?)
 }
 

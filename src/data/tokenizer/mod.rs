@@ -12,6 +12,7 @@ mod load;
 mod own;
 mod parts;
 mod pieces;
+mod splits;
 mod stream;
 mod train;
 mod vocabulary;

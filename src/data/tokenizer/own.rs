@@ -185,8 +185,9 @@ impl Own {
             && let [system, question, ..] = messages.as_slice()
             && system.role == "system"
         {
-            let content = format!("{}\n\n{}", system.content, question.content);
-            messages[1].content = content;
+            if !system.content.trim().is_empty() {
+                messages[1].content = format!("{}\n\n{}", system.content, question.content);
+            }
             messages.remove(0);
         }
         for message in &mut messages {

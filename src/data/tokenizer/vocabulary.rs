@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::Value;
+use tokenizers::{Model as _, models::bpe::BPE};
 
-use super::Tokenizer;
-use crate::data::error::DataError;
+use super::{
+    Tokenizer,
+    splits::{self, Split},
+};
+use crate::{base::panics, data::error::DataError};
 
 /// SentencePiece's sign for a space.
 const SPACE: &str = "\u{2581}";
@@ -56,8 +60,14 @@ pub struct Vocabulary {
     /// The merges.
     pub merging: Merging,
     /// Tokens that other engines cannot tell from another one, and that became unused: those with a literal U+2581,
-    /// SentencePiece's sign for a space.
+    /// SentencePiece's sign for a space, and with a zero byte, which ends a text there.
     pub lost: Vec<String>,
+    /// Whether texts are composed (NFC) before they are encoded, which other engines do not do.
+    pub composes: bool,
+    /// A special token that a text which spells it becomes.
+    pub spelled: Option<String>,
+    /// Special tokens that swallow the white space beside them, which other engines do not do.
+    pub swallowing: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +85,10 @@ struct Added {
     content: String,
     #[serde(default)]
     special: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +96,8 @@ struct Model {
     vocab: HashMap<String, u32>,
     merges: Vec<Merge>,
     byte_fallback: Option<bool>,
+    ignore_merges: Option<bool>,
+    end_of_word_suffix: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -96,18 +112,36 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// A tokenizer that llama.cpp has no name for: another split of words, another normalizer.
+    /// A tokenizer that llama.cpp has no name for (another split of words, another normalizer), or whose texts it would
+    /// merge into other tokens.
     pub fn vocabulary(&self, size: usize) -> Result<Vocabulary, DataError> {
         let refused = |what: String| DataError::Tokenizer(what);
         // This text was checked when the tokenizer was read.
         let file: File = serde_json::from_str(self.json()).map_err(|e| refused(e.to_string()))?;
         let bytes_are_tokens = file.model.byte_fallback == Some(true);
+        if file.model.end_of_word_suffix.is_some_and(|suffix| !suffix.is_empty()) {
+            return Err(refused("it ends words with a suffix, which GGUF files have no key for".to_owned()));
+        }
+        if self.begin().len() > 1 {
+            let count = self.begin().len();
+            return Err(refused(format!("it puts {count} tokens before a text, and GGUF files name one at most")));
+        }
         let mut by_id: BTreeMap<u32, (String, TokenKind)> = BTreeMap::new();
         for (token, id) in file.model.vocab {
             let kind = if bytes_are_tokens && is_byte(&token) { TokenKind::Byte } else { TokenKind::Normal };
             by_id.insert(id, (token, kind));
         }
+        let mut swallowing = Vec::new();
         for added in file.added_tokens {
+            if added.lstrip || added.rstrip {
+                if !added.special {
+                    let token = added.content;
+                    return Err(refused(format!(
+                        "its token {token:?} swallows the white space beside it (lstrip, rstrip), which GGUF files have no key for"
+                    )));
+                }
+                swallowing.push(added.content.clone());
+            }
             let kind = if added.special { TokenKind::Control } else { TokenKind::UserDefined };
             by_id.insert(added.id, (added.content, kind));
         }
@@ -117,14 +151,48 @@ impl Tokenizer {
             return Err(refused(format!("the token {token:?} has the id {id}, but the model has {size} rows")));
         }
         let pairs: Vec<(String, String)> = file.model.merges.into_iter().filter_map(Merge::pair).collect();
-        let unused = |id: usize| (format!("[UNUSED_{id}]"), TokenKind::Unused);
+        let used: HashSet<String> = by_id.values().map(|(token, _)| token.clone()).collect();
+        let unused = |id: usize| {
+            let mut name = format!("[UNUSED_{id}]");
+            while used.contains(&name) {
+                name.push('_');
+            }
+            (name, TokenKind::Unused)
+        };
         let mut tokens: Vec<_> = (0..size).map(|id| by_id.remove(&(id as u32)).unwrap_or_else(|| unused(id))).collect();
-        if !bytes_are_tokens {
-            let split = split(file.normalizer.as_ref(), file.pre_tokenizer.as_ref()).map_err(refused)?;
-            let merging = Merging::Pairs { pairs, split };
-            return Ok(Vocabulary { tokens, merging, lost: Vec::new() });
+        let mut lost = Vec::new();
+        for (id, token) in tokens.iter_mut().enumerate().filter(|(_, (token, _))| token.contains('\0')) {
+            lost.push(std::mem::replace(token, unused(id)).0);
         }
-        let space_prefix = space_prefix(file.normalizer.as_ref(), file.pre_tokenizer.as_ref()).map_err(refused)?;
+        let ignores = file.model.ignore_merges == Some(true);
+        let parts = (file.normalizer.as_ref(), file.pre_tokenizer.as_ref());
+        if !bytes_are_tokens {
+            let composes = splits::composes(parts.0).map_err(refused)?;
+            let Split { name, ignores_merges } = splits::split(parts.1, ignores).map_err(refused)?;
+            if ignores_merges != ignores
+                && let Some(token) = self.not_alone(&tokens)?
+            {
+                let [does, does_not] =
+                    if ignores { ["the tokenizer", "llama.cpp"] } else { ["llama.cpp", "the tokenizer"] };
+                return Err(refused(format!(
+                    "its merges do not make the token {token:?}: {does} takes a word that is this token as it is, and {does_not} merges its parts (ignore_merges, pre-tokenizer {name:?}); use the Hugging Face folder"
+                )));
+            }
+            let merging = Merging::Pairs { pairs, split: name };
+            return Ok(Vocabulary { tokens, merging, lost, composes, spelled: None, swallowing });
+        }
+        let missing = (0..=255_u8).map(|byte| format!("<0x{byte:02X}>")).find(|token| !used.contains(token));
+        if let Some(token) = missing {
+            return Err(refused(format!(
+                "it has no token {token}, which llama.cpp needs for bytes that are no other token"
+            )));
+        }
+        let space_prefix = splits::space_prefix(parts.0, parts.1).map_err(refused)?;
+        if let Some(token) = self.merged_otherwise(&tokens, &pairs)? {
+            return Err(refused(format!(
+                "llama.cpp would join any two parts of the token {token:?}, and its merges join others; use the Hugging Face folder"
+            )));
+        }
         let spaced = |text: &str| text.replace(' ', SPACE);
         let mut ranks: HashMap<String, f32> = HashMap::new();
         for (rank, (a, b)) in pairs.iter().enumerate() {
@@ -133,7 +201,6 @@ impl Tokenizer {
         }
         let taken: HashSet<String> =
             tokens.iter().map(|(t, _)| t).filter(|t| t.contains(' ')).map(|t| spaced(t)).collect();
-        let mut lost = Vec::new();
         for (id, (token, kind)) in tokens.iter_mut().enumerate() {
             if *kind != TokenKind::Normal {
                 continue;
@@ -151,8 +218,77 @@ impl Tokenizer {
             _ => 0.0,
         };
         let scores = tokens.iter().map(score).collect();
-        Ok(Vocabulary { tokens, merging: Merging::Scores { scores, space_prefix }, lost })
+        // Any two neighbours that make a token are joined there, also a special one.
+        let known: HashSet<&str> = tokens.iter().map(|(token, _)| token.as_str()).collect();
+        let joined = |(token, kind): &&(String, TokenKind)| {
+            *kind == TokenKind::Control && cuts(token).any(|(a, b)| [a, b].iter().all(|part| is_symbol(part, &known)))
+        };
+        let spelled = tokens.iter().find(joined).map(|(token, _)| token.clone());
+        let merging = Merging::Scores { scores, space_prefix };
+        Ok(Vocabulary { tokens, merging, lost, composes: false, spelled, swallowing })
     }
+
+    /// The model of this tokenizer with its merges alone, without taking words that are tokens as they are.
+    fn merges_alone(&self) -> Result<BPE, DataError> {
+        let refused = |what: String| DataError::Tokenizer(what);
+        let mut file: Value = serde_json::from_str(self.json()).map_err(|e| refused(e.to_string()))?;
+        let mut model = file["model"].take();
+        model["ignore_merges"] = Value::Bool(false);
+        let built = panics::caught(|| serde_json::from_value::<BPE>(model));
+        built
+            .map_err(|panics::Panicked| refused("its model cannot be built".to_owned()))?
+            .map_err(|e| refused(e.to_string()))
+    }
+
+    /// The first token of a text that its own merges do not make of its characters.
+    fn not_alone(&self, tokens: &[(String, TokenKind)]) -> Result<Option<String>, DataError> {
+        let bpe = self.merges_alone()?;
+        let normal = (0..).zip(tokens).filter(|(_, (_, kind))| *kind == TokenKind::Normal);
+        Ok(normal
+            .map(|(id, (token, _))| (id, token))
+            .find(|(id, token)| !makes(&bpe, token, *id))
+            .map(|(_, t)| t.clone()))
+    }
+
+    /// The first token that SentencePiece's way of merging makes of parts of which this tokenizer's merges make
+    /// something else. It joins any two neighbours that are a token together. That comes to the same where all cuts of a
+    /// token into two are merges, and where the merges make the token of its characters: in a longer text the same
+    /// merges have happened before its last two parts meet.
+    fn merged_otherwise(
+        &self,
+        tokens: &[(String, TokenKind)],
+        pairs: &[(String, String)],
+    ) -> Result<Option<String>, DataError> {
+        let merges: HashSet<(&str, &str)> = pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let known: HashSet<&str> = tokens.iter().map(|(token, _)| token.as_str()).collect();
+        let normal = (0..).zip(tokens).filter(|(_, (_, kind))| *kind == TokenKind::Normal);
+        let open = normal.map(|(id, (token, _))| (id, token.as_str())).filter(|(_, token)| {
+            let joins = |(a, b): &(&str, &str)| is_symbol(a, &known) && is_symbol(b, &known);
+            !cuts(token).filter(joins).all(|cut| merges.contains(&cut))
+        });
+        let open: Vec<(u32, &str)> = open.collect();
+        if open.is_empty() {
+            return Ok(None);
+        }
+        let bpe = self.merges_alone()?;
+        Ok(open.into_iter().find(|(id, token)| !makes(&bpe, token, *id)).map(|(_, token)| token.to_owned()))
+    }
+}
+
+/// Whether a model makes this token of its characters.
+fn makes(bpe: &BPE, token: &str, id: u32) -> bool {
+    panics::caught(|| bpe.tokenize(token))
+        .is_ok_and(|made| made.is_ok_and(|made| made.len() == 1 && made.first().is_some_and(|only| only.id == id)))
+}
+
+/// All cuts of a text into two.
+fn cuts(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.char_indices().skip(1).map(|(at, _)| text.split_at(at))
+}
+
+/// Whether a text can be a symbol while merging: a character or a token.
+fn is_symbol(text: &str, known: &HashSet<&str>) -> bool {
+    text.chars().nth(1).is_none() || known.contains(text)
 }
 
 impl Merge {
@@ -169,70 +305,3 @@ fn is_byte(token: &str) -> bool {
     let hex = token.strip_prefix("<0x").and_then(|t| t.strip_suffix('>'));
     hex.is_some_and(|hex| hex.len() == 2 && u8::from_str_radix(hex, 16).is_ok())
 }
-
-fn kind(part: &Value) -> &str {
-    part["type"].as_str().unwrap_or_default()
-}
-
-/// The parts of a sequence, or the part itself.
-fn parts<'a>(part: Option<&'a Value>, list: &str) -> Vec<&'a Value> {
-    match part {
-        None | Some(Value::Null) => Vec::new(),
-        Some(part) if kind(part) == "Sequence" => {
-            part[list].as_array().map(|all| all.iter().collect()).unwrap_or_default()
-        }
-        Some(part) => vec![part],
-    }
-}
-
-/// Whether a tokenizer with byte tokens puts a space before a text: those of danlu do not, Llama 2's do.
-fn space_prefix(normalizer: Option<&Value>, pre_tokenizer: Option<&Value>) -> Result<bool, String> {
-    let (normal, words) = (parts(normalizer, "normalizers"), parts(pre_tokenizer, "pretokenizers"));
-    let spaces = |part: &Value| kind(part) == "Replace" && part["pattern"]["String"] == " " && part["content"] == SPACE;
-    match (normal.as_slice(), words.as_slice()) {
-        ([], []) => Ok(false),
-        ([prepend, replace], []) if kind(prepend) == "Prepend" && prepend["prepend"] == SPACE && spaces(replace) => Ok(true),
-        ([replace], []) if spaces(replace) => Ok(false),
-        ([], [words]) if kind(words) == "Metaspace" && words["replacement"] == SPACE && words["split"] != true => {
-            match words["prepend_scheme"].as_str() {
-                Some("first" | "always") => Ok(true),
-                Some("never") => Ok(false),
-                _ => Err("its Metaspace has no prepend_scheme; GGUF files have no such setting".to_owned()),
-            }
-        }
-        _ => Err("its normalizer or pre-tokenizer is neither danlu's nor Llama 2's; GGUF files have no name for it, so use the Hugging Face folder".to_owned()),
-    }
-}
-
-/// llama.cpp's name for the split of a byte-level tokenizer.
-fn split(normalizer: Option<&Value>, pre_tokenizer: Option<&Value>) -> Result<&'static str, String> {
-    const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-    const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-    let normal = parts(normalizer, "normalizers");
-    // llama.cpp does not normalise; composed text, which is nearly all, is its own NFC.
-    if normal.iter().any(|part| kind(part) != "NFC") {
-        return Err("its normalizer has no counterpart in GGUF files; use the Hugging Face folder".to_owned());
-    }
-    let words = parts(pre_tokenizer, "pretokenizers");
-    let level = |part: &Value, regex: bool| {
-        kind(part) == "ByteLevel" && part["add_prefix_space"] != true && (part["use_regex"] != false) == regex
-    };
-    let pattern = |part: &Value| {
-        let isolated = kind(part) == "Split" && part["behavior"] == "Isolated" && part["invert"] != true;
-        part["pattern"]["Regex"].as_str().filter(|_| isolated).map(str::to_owned)
-    };
-    match words.as_slice() {
-        [one] if level(one, true) => Ok("gpt-2"),
-        [digits, words] if kind(digits) == "Digits" && digits["individual_digits"] == true && level(words, true) => {
-            Ok("smollm")
-        }
-        [first, last] if level(last, false) => match pattern(first).as_deref() {
-            Some(LLAMA3) => Ok("llama-bpe"),
-            Some(QWEN2) => Ok("qwen2"),
-            _ => Err(UNNAMED.to_owned()),
-        },
-        _ => Err(UNNAMED.to_owned()),
-    }
-}
-
-const UNNAMED: &str = "it splits texts into words by a pattern that is none of GPT-2's, Llama 3's, Qwen2's and SmolLM's; GGUF files name patterns, so use the Hugging Face folder";

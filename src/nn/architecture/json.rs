@@ -110,9 +110,10 @@ impl Architecture {
                     ..llama
                 }
             }
-            other => {
+            _ => {
+                let is = all.get("model_type").map_or_else(|| "is missing".to_owned(), |kind| format!("is {kind}"));
                 return Err(ConfigError(format!(
-                    "model_type is {other:?}; gpt2, openai-gpt, llama, mistral, mixtral, qwen2 and qwen3 are counted"
+                    "model_type {is}; gpt2, openai-gpt, llama, mistral, mixtral, qwen2 and qwen3 are counted"
                 )));
             }
         };

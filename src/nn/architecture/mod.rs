@@ -357,7 +357,8 @@ mod tests {
             "num_key_value_heads": 2, "intermediate_size": 4864, "vocab_size": 151_936, "tie_word_embeddings": true});
         assert_eq!(Architecture::from_json(&qwen.to_string()).unwrap().parameters(), 494_032_768);
         for (key, value, word) in [
-            ("model_type", json!("mamba"), "mamba"),
+            ("model_type", json!("mamba"), "model_type is \"mamba\""),
+            ("model_type", json!(5), "model_type is 5"),
             ("hidden_size", json!(0), "hidden_size is 0"),
             ("num_hidden_layers", json!(1_000_000_000), "num_hidden_layers"),
             ("vocab_size", json!(null), "vocab_size is missing"),

@@ -200,6 +200,9 @@ pub(super) fn check_mix(mix: &BTreeMap<String, f64>, sources: &[SourceConfig]) -
 pub(super) fn check(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
     for s in sources {
         check_weight(&format!("the weight of {table} {:?}", s.name), s.weight)?;
+        if s.path.trim().is_empty() {
+            return wrong(format!("{table} {:?} has an empty path; set it to a file, a folder or a glob", s.name));
+        }
         if s.name.is_empty() || sources.iter().filter(|o| o.name == s.name).count() > 1 {
             return wrong(format!("{table} name {:?} is empty or used twice; give each source a unique name", s.name));
         }

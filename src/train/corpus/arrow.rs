@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::base::shell;
+
 /// The files with which `datasets` describes a folder that `save_to_disk` wrote.
 const DESCRIPTIONS: [&str; 3] = ["dataset_info.json", "dataset_dict.json", "state.json"];
 /// The first bytes of an Arrow file that is no stream (Feather is one).
@@ -54,6 +56,6 @@ pub(super) fn conversion(path: &Path, several: bool) -> Option<String> {
     } else {
         return None;
     };
-    let (from, to) = (path.to_string_lossy(), to.to_string_lossy());
-    Some(format!("{what}; convert it: python3 -c \"{script}\" {from:?} {to:?}"))
+    let (from, to) = (shell::path(path), shell::path(&to));
+    Some(format!("{what}; convert it: python3 -c \"{script}\" {from} {to}"))
 }

@@ -10,7 +10,7 @@ use crate::{
     base::StageId,
     data::{
         self, BY_HAND, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn,
-        Unread, encode, example_sets, read::to_text, read_chat_file, read_chats,
+        TurnText, Unread, encode, example_sets, read::to_text, read_chat_file, read_chats_as,
     },
     store::{Links, RealFs, open_limited, read_limited},
     train::{
@@ -74,7 +74,7 @@ impl Chats {
             )));
         }
         let probes = probes(config, &sets);
-        let by_hand = read_by_hand(&path(run_dir), tokenizer, context, &mut notes)?;
+        let by_hand = read_by_hand(&path(run_dir), config.turns(), (tokenizer, context), &mut notes)?;
         Ok(Chats { sets, by_hand, probes, notes })
     }
 }
@@ -146,7 +146,7 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
         for SourceFile { path, kind, held_out } in &files {
             let reading = open_limited(&RealFs, path, FILE_LIMIT, Links::Follow)
                 .map_err(TrainError::from)
-                .and_then(|(file, _)| read_chat_file(*kind, file).map_err(|e| named(s, path, &e)));
+                .and_then(|(file, _)| read_chat_file(*kind, file, config.turns()).map_err(|e| named(s, path, &e)));
             match reading {
                 Ok(reading) => {
                     notes.extend(reading.notes(&format!("sft.source {}: {}", s.name, path.display())));
@@ -190,8 +190,8 @@ pub(crate) fn demonstration(turns: &[Turn], step: u64) -> Value {
 }
 
 /// Parses such a line, or returns why it is invalid.
-pub(crate) fn read_demonstration(line: &[u8]) -> Result<Conversation, String> {
-    match read_chats(Format::JsonLines, line) {
+pub(crate) fn read_demonstration(line: &[u8], text: TurnText) -> Result<Conversation, String> {
+    match read_chats_as(text, Format::JsonLines, line) {
         Ok(reading) => reading.items.into_iter().next().ok_or_else(|| "it is empty".to_owned()),
         Err(DataError::NoConversation { first: Some((_, why)), .. }) => Err(why),
         Err(e) => Err(e.to_string()),
@@ -217,15 +217,15 @@ pub(crate) fn count_by_hand(run_dir: &Path) -> Result<usize, TrainError> {
         return Ok(0);
     }
     let bytes = by_hand_bytes(&path)?;
-    Ok(bytes.split(|b| *b == b'\n').filter(|line| read_demonstration(line).is_ok()).count())
+    Ok(bytes.split(|b| *b == b'\n').filter(|line| read_demonstration(line, TurnText::Tidy).is_ok()).count())
 }
 
 /// The run's demonstrations, by the step from which they are drawn. Users may add lines; an invalid one is reported and
 /// skipped.
 fn read_by_hand(
     path: &Path,
-    tokenizer: &Tokenizer,
-    context: usize,
+    text: TurnText,
+    (tokenizer, context): (&Tokenizer, usize),
     notes: &mut Vec<String>,
 ) -> Result<Vec<(u64, Example)>, TrainError> {
     if !path.exists() {
@@ -235,7 +235,7 @@ fn read_by_hand(
     let mut found = Vec::new();
     for (i, line) in bytes.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty()) {
         let mut pass = |why: String| notes.push(format!("{} line {}: passed over: {why}", path.display(), i + 1));
-        let conversation = match read_demonstration(line) {
+        let conversation = match read_demonstration(line, text) {
             Ok(conversation) => conversation,
             Err(why) => {
                 pass(why);

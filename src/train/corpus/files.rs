@@ -112,7 +112,7 @@ impl Listing<'_> {
         }
         let mut note = |text: String| notes.push(format!("{table} {name}: {text}"));
         let (paths, top) = self.paths(&joined, &mut note)?;
-        let (mut found, mut others, mut cards) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut found, mut others, mut cards, mut irregular) = (Vec::new(), Vec::new(), Vec::new(), None);
         // A glob that spells a file's name out wants that file.
         let spelled =
             !joined.is_dir() && !Path::new(path).file_name().is_some_and(|n| is_pattern(&n.to_string_lossy()));
@@ -126,10 +126,10 @@ impl Listing<'_> {
                     let held_out = by_name && splits::is_held_out(below);
                     found.push(SourceFile { path, kind, held_out });
                 }
-                Some(_) => note(format!(
-                    "{} is not a regular file (a pipe, a device, or a dangling link) and is skipped",
-                    path.display()
-                )),
+                Some(_) => {
+                    note(format!("{} {IRREGULAR} and is skipped", path.display()));
+                    irregular.get_or_insert(path);
+                }
                 None => others.push(path),
             }
         }
@@ -154,8 +154,12 @@ impl Listing<'_> {
         }
         if found.is_empty() {
             let card = cards.first().map(|p| format!("; {} describes the data", p.display())).unwrap_or_default();
+            // A link to nothing is not among what a path matches.
+            let irregular =
+                irregular.or_else(|| joined.symlink_metadata().is_ok_and(|m| m.is_symlink()).then(|| joined.clone()));
+            let irregular = irregular.map(|p| format!("; {} {IRREGULAR}", p.display())).unwrap_or_default();
             return Err(TrainError::Input(format!(
-                "{table} {name}: {} matches no readable file ({endings}){other}{card}; check {table}.path in run.toml",
+                "{table} {name}: {} matches no readable file ({endings}){other}{card}{irregular}; check {table}.path in run.toml",
                 joined.display()
             )));
         }
@@ -213,6 +217,9 @@ impl Listing<'_> {
         Ok((paths, top))
     }
 }
+
+/// What is no file, said of a path.
+const IRREGULAR: &str = "is not a regular file (a pipe, a device, or a dangling link)";
 
 /// Whether a part of a path is a glob.
 fn is_pattern(part: &str) -> bool {

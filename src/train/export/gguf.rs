@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::template::fault;
 
 use crate::{
-    data::{CHAT_TEMPLATE, Merging, TokenKind, Tokenizer, Vocabulary},
+    data::{CHAT_TEMPLATE, Merging, TokenKind, Tokenizer, Vocabulary, template::Message},
     nn::{ModelConfig, ParamTable, ParamTensor},
     store::{GgufDtype, GgufOut, List, MetaValue},
     train::{error::TrainError, run::model_folder},
@@ -83,11 +83,7 @@ impl GgufModel {
             .vocabulary(config.vocab_size)
             .map_err(|e| wrong(format!("{e}; llama.cpp would read other tokens")))?;
         let mut notes = Vec::new();
-        if let Some(token) = vocabulary.lost.first() {
-            notes.push(format!(
-                "the token {token:?} contains U+2581, which llama.cpp cannot tell from a space: texts with it are read as spaces"
-            ));
-        }
+        notes.extend(remarks(&vocabulary));
         let mut template = template(dir)?;
         if let Some(what) = template.as_deref().and_then(fault) {
             notes.push(format!(
@@ -95,6 +91,22 @@ impl GgufModel {
                 dir.join("tokenizer_config.json").display()
             ));
             template = None;
+        }
+        let says = |template: &str, token: &str| {
+            let named = tokenizer.own_template().map(|own| own.tokens());
+            let mut names =
+                named.into_iter().flatten().filter(|(_, text)| *text == token).map(|(name, _)| name.as_str());
+            template.contains(token) || names.any(|name| template.contains(name))
+        };
+        if let Some(template) = &template
+            && let Some(token) = vocabulary.swallowing.iter().find(|token| says(template, token))
+        {
+            return Err(wrong(format!(
+                "its chat template has the token {token:?}, which swallows the white space beside it (lstrip, rstrip), and GGUF files have no key for that; use the Hugging Face folder"
+            )));
+        }
+        if template.is_some() {
+            notes.extend(begins_otherwise(&tokenizer));
         }
         // A fine-tuned model's folder lists the end of a turn among the ends of an answer.
         let end = tokenizer.turn_end();
@@ -149,6 +161,43 @@ impl GgufModel {
     pub fn modelfile(&self, name: &str) -> String {
         modelfile(name, self.config.max_position_embeddings, self.speaks)
     }
+}
+
+/// Where the model's own chat template does not begin with the token that the tokenizer puts before a text: llama.cpp
+/// has one setting for texts and conversations.
+fn begins_otherwise(tokenizer: &Tokenizer) -> Option<String> {
+    let begin = tokenizer.token(*tokenizer.begin().first()?)?;
+    let asked = tokenizer.own_template()?.render(&[Message::new("user", "x")], true).ok()?;
+    (!asked.starts_with(begin)).then(|| {
+        format!(
+            "the chat template does not begin with {begin:?}, which llama.cpp puts before every prompt: a conversation has one token more there"
+        )
+    })
+}
+
+/// What llama.cpp does otherwise with some texts, a sentence each.
+fn remarks(vocabulary: &Vocabulary) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(token) = vocabulary.lost.iter().find(|token| !token.contains('\0')) {
+        notes.push(format!(
+            "the token {token:?} contains U+2581, which llama.cpp cannot tell from a space: texts with it are read as spaces"
+        ));
+    }
+    if let Some(token) = vocabulary.lost.iter().find(|token| token.contains('\0')) {
+        notes.push(format!(
+            "the token {token:?} contains a zero byte, which ends a token in llama.cpp: texts with it become other tokens"
+        ));
+    }
+    if vocabulary.composes {
+        notes.push(
+            "the tokenizer composes texts (NFC), and llama.cpp does not: a letter that is written with separate accents becomes other tokens"
+                .to_owned(),
+        );
+    }
+    if let Some(token) = &vocabulary.spelled {
+        notes.push(format!("a text that spells {token:?} becomes that special token in llama.cpp"));
+    }
+    notes
 }
 
 /// Ollama's Modelfile: the file, the chat template in Ollama's language where the model has danlu's, the context.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     base::{StageId, shell},
     compute::Device,
+    data::TurnText,
     nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
     store::{RUNS, RealFs, Run, RunView, StoreError, newest_run},
     train::{
@@ -147,8 +148,19 @@ pub fn settled(run: &Run, setup: &Setup, device: &mut Device) -> Result<RunConfi
     let mut text = run.view().config()?;
     let mut config = RunConfig::parse(&text, &setup.pairs(), setup.stage)?;
     // A folder that holds only a run.toml is a new run.
-    if config.splits.is_none() && run.view().checkpoints().list()?.is_empty() {
-        text = toml_patch::keys(&text, &[("splits".to_owned(), "\"by-name\"".to_owned())])?;
+    let mut new = Vec::new();
+    if (config.splits.is_none() || config.turns.is_none()) && run.view().checkpoints().list()?.is_empty() {
+        if config.splits.is_none() {
+            new.push(("splits".to_owned(), "\"by-name\"".to_owned()));
+        }
+        if let (Some(from), None, true) = (&setup.from, config.turns, config.keeps_chat())
+            && model_folder::tokenizer(from)?.is_some_and(|tokenizer| tokenizer.own_template().is_some())
+        {
+            new.push(("turns".to_owned(), "\"as-written\"".to_owned()));
+        }
+    }
+    if !new.is_empty() {
+        text = toml_patch::keys(&text, &new)?;
         config = RunConfig::parse(&text, &setup.pairs(), setup.stage)?;
         run.write_config(&text)?;
     }
@@ -197,7 +209,10 @@ fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
     if let Some(tokenizer) = model_folder::tokenizer(from)? {
         config.tokenizer = if tokenizer.is_char() { TokenizerKind::Char } else { TokenizerKind::Bpe };
         let own = tokenizer.own_template().is_some();
-        config.chat.get_or_insert(if own { ChatFormat::Own } else { ChatFormat::Danlu });
+        let chat = *config.chat.get_or_insert(if own { ChatFormat::Own } else { ChatFormat::Danlu });
+        if own && chat == ChatFormat::Own {
+            config.turns.get_or_insert(TurnText::AsWritten);
+        }
         vocab_size = vocab_size.max(tokenizer.with_template(config.keeps_chat())?.vocab_size());
     }
     if config.size == "auto" {

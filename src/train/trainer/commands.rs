@@ -261,7 +261,7 @@ impl Loop<'_> {
         };
         // Parse the line that will be written, so that a resume learns the same, or refuse it here.
         let line = demonstration(turns, step);
-        let read = read_demonstration(line.to_string().as_bytes());
+        let read = read_demonstration(line.to_string().as_bytes(), core.config.turns());
         let example = match read.and_then(|c| encode(&c, &core.tokenizer).map_err(|e| e.to_string())) {
             Ok(example) => example,
             Err(why) => {

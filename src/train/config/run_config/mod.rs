@@ -21,7 +21,7 @@ use super::{
     stages::{StageOverrides, StageTables},
     table::{self, Key, Kind, Site, Value, choice, keys},
 };
-use crate::{base::StageId, compute::Precision, nn::preset, store::Watching};
+use crate::{base::StageId, compute::Precision, data::TurnText, nn::preset, store::Watching};
 
 /// The tokenizer that a run trains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,7 @@ pub enum ChatFormat {
 
 choice!(TokenizerKind: "char" | "bpe");
 choice!(ChatFormat: "own" | "danlu");
+choice!(TurnText: "tidy" | "as-written");
 choice!(Watching: "auto" | "poll" | "off");
 choice!(Precision: "auto" | "f32" | "f16");
 
@@ -68,6 +69,9 @@ pub struct RunConfig {
     /// The chat template of a run that begins from outside weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat: Option<ChatFormat>,
+    /// How the text of turns is read; see [`RunConfig::turns`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<TurnText>,
     /// What the names of files below a source's path mean; see [`RunConfig::splits`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub splits: Option<Splits>,
@@ -180,6 +184,12 @@ impl RunConfig {
         self.chat.unwrap_or_default() == ChatFormat::Own
     }
 
+    /// How the text of conversations and pairs is read. A run that does not say was begun by an earlier version, or in
+    /// danlu's template.
+    pub fn turns(&self) -> TurnText {
+        self.turns.unwrap_or_default()
+    }
+
     /// Whether a source has a relative path.
     pub fn names_relative_paths(&self) -> bool {
         let of_stages = StageId::ALL.into_iter().flat_map(|stage| &self.stage(stage).source);
@@ -206,6 +216,9 @@ impl RunConfig {
         chat: ChatFormat::KIND, = ChatFormat::Own,
             "chat template of a run that begins with `--from`: `own`, that of the model's folder where it can be used; `danlu`, whose tokens are added to the vocabulary",
             "用 `--from` 开始的 run 的对话模板：`own` 为模型目录自带的模板（能用的话）；`danlu` 为 danlu 的模板，词表会加上它的词元";
+        turns: TurnText::KIND, = TurnText::default(),
+            "text of conversations and pairs: `as-written`, which a new run gets whose model keeps its own chat template: with empty system turns and `\\r\\n`; `tidy`: an empty system turn is none and `\\r\\n` becomes `\\n`",
+            "对话和偏好对的文本：`as-written` 原样保留空的 system 消息和 `\\r\\n`（沿用模型自带对话模板的新 run 会写上它）；`tidy` 去掉空的 system 消息，`\\r\\n` 改成 `\\n`";
         watch: Watching::KIND, = Watching::default(),
             "how files and run.toml are watched during training: `auto`, `poll` (every second), `off`",
             "训练时怎样监听数据文件和 run.toml：`auto`、`poll`（每秒查一次）、`off`";

@@ -200,7 +200,11 @@ impl<'a> Making<'a> {
                     // An error of the system may be temporary; the contents of a file are not.
                     self.again |= matches!(&e, DataError::Io(e) if e.raw_os_error().is_some());
                     failed.push(format!("{path} {e}"));
-                    note(e.to_string());
+                    note(if records > 0 {
+                        format!("is used up to record {records}; after it the file {e}")
+                    } else {
+                        e.to_string()
+                    });
                 }
                 self.summary.funnel.bytes_read += passed.bytes;
                 self.summary.unread.join(passed.unread);

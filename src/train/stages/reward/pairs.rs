@@ -176,7 +176,7 @@ pub(crate) fn read_sources(
                 |e: data::DataError| TrainError::Input(format!("reward.source {}: {} {e}", s.name, path.display()));
             let reading = open_limited(&RealFs, path, FILE_LIMIT, Links::Follow)
                 .map_err(TrainError::from)
-                .and_then(|(file, _)| read_preference_file(*kind, file).map_err(named));
+                .and_then(|(file, _)| read_preference_file(*kind, file, config.turns()).map_err(named));
             match reading {
                 Ok(PreferenceReading { pairs: reading, .. }) => {
                     notes.extend(reading.notes(&format!("reward.source {}: {}", s.name, path.display())));

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::{
     base::StageId,
     cli::Failure,
+    data::read::to_text,
     nn::{Architecture, ModelConfig, PRESETS, PUBLISHED},
     store::{Links, RealFs, RunView, read_limited},
     train::{TrainError, config::RunConfig},
@@ -79,7 +80,7 @@ impl Subject {
     pub(super) fn config(path: &Path) -> Result<Subject, Failure> {
         let bytes = read_limited(&RealFs, path, LONGEST, Links::Follow).map_err(TrainError::from)?;
         let wrong = |what: String| Failure::usage(format!("{}: {what}", path.display()));
-        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8; expected a config.json".to_owned()))?;
+        let text = to_text(bytes).map_err(|e| wrong(format!("it {e}; expected a config.json")))?.text;
         let shape = Architecture::from_json(&text).map_err(|e| wrong(e.0))?;
         let config = ModelConfig::from_json(&text).ok();
         Ok(Subject { config, ..Subject::of(path.display().to_string(), shape) })

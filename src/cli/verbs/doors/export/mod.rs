@@ -140,10 +140,18 @@ impl Export {
         };
         let name = named(file)?;
         let beside = file.with_extension("Modelfile");
+        // On some systems the case of a name does not count.
+        if file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("Modelfile")) {
+            return Err(Failure::usage(format!(
+                "{}: the Modelfile of Ollama gets this name; name the GGUF file otherwise, such as model.gguf",
+                file.display()
+            )));
+        }
         let dir = above(file);
         if !dir.is_dir() {
             return Err(Failure::usage(format!("{}: there is no such folder to write into; create it", dir.display())));
         }
+        spares_runs(file)?;
         // Before the model is read: it may take a while.
         for path in [file, &beside] {
             may_write(&RealFs, path, Kind::File, self.existing()).map_err(TrainError::from)?;
@@ -174,7 +182,7 @@ impl Export {
     }
 
     fn hf(&self, dir: &Path, common: &Common) -> Outcome {
-        may_write(&RealFs, dir, Kind::Dir, self.existing()).map_err(TrainError::from)?;
+        self.may_make(dir)?;
         let from = self.folder()?;
         let mut files = folder(&from)?;
         let run = match &self.model {
@@ -193,12 +201,12 @@ impl Export {
             Form::Tensorboard => (MetricsForm::TensorBoard, "tensorboard"),
         };
         let dir = self.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}-{ending}", view.name())));
-        may_write(&RealFs, &dir, Kind::Dir, self.existing()).map_err(TrainError::from)?;
+        self.may_make(&dir)?;
         self.write_folder(&dir, metrics(&view, form)?)
     }
 
     fn data(&self, dir: &Path) -> Outcome {
-        may_write(&RealFs, dir, Kind::Dir, self.existing()).map_err(TrainError::from)?;
+        self.may_make(dir)?;
         let view = self.view("data")?;
         let config = RunConfig::parse(&view.config().map_err(TrainError::from)?, &[], StageId::Pretrain)
             .map_err(TrainError::from)?;
@@ -209,6 +217,12 @@ impl Export {
         let corpus = Corpus::load(&config, &run, &view.data_dir(), vocab_size, false, &never)?;
         corpus.notes.iter().for_each(|note| output::note(note));
         self.write_folder(dir, dataset(&run, &config, &corpus)?)
+    }
+
+    /// Fails if a folder may not be written here.
+    fn may_make(&self, dir: &Path) -> Outcome {
+        spares_runs(dir)?;
+        Ok(may_write(&RealFs, dir, Kind::Dir, self.existing()).map_err(TrainError::from)?)
     }
 
     fn write_folder(&self, dir: &Path, files: Vec<NewFile<'_>>) -> Outcome {
@@ -230,6 +244,33 @@ fn named(file: &Path) -> Result<String, Failure> {
         .and_then(|name| name.to_str())
         .map(str::to_owned)
         .ok_or_else(|| Failure::usage(format!("{} names no file; give a name such as model.gguf", file.display())))
+}
+
+/// Refuses to write into the parts of a run that only training changes, and over its files.
+fn spares_runs(path: &Path) -> Outcome {
+    // The path with the links of what exists of it resolved.
+    let there = path.ancestors().find_map(|above| {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        Some((above.canonicalize().ok()?, path.strip_prefix(above).unwrap_or(path)))
+    });
+    let Some((above, below)) = there else { return Ok(()) };
+    let whole = above.join(below);
+    let wrong = |what: String| Err(Failure::usage(format!("{}: {what}", path.display())));
+    for run in whole.ancestors().skip(1).filter(|dir| dir.join("run.toml").is_file()) {
+        let within = whole.strip_prefix(run).unwrap_or(&whole);
+        let first = within.iter().next().unwrap_or_default().to_string_lossy();
+        if matches!(first.as_ref(), "data" | "checkpoints") {
+            return wrong(format!(
+                "{first}/ of the run {} is changed by training only; choose another place",
+                run.display()
+            ));
+        }
+        let exported = within.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
+        if within.iter().count() == 1 && whole.is_file() && !exported {
+            return wrong(format!("it is a file of the run {}; choose another name", run.display()));
+        }
+    }
+    Ok(())
 }
 
 /// The path of a folder to write with a name at its end. The folder that the user is in is not replaced: it would be

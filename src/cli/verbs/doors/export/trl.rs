@@ -6,7 +6,7 @@ use super::{Export, above, whole};
 use crate::{
     cli::{Common, Failure, Outcome, output},
     compute::Device,
-    store::{Fs as _, Kind, NewFile, RESERVE, RealFs, Run, StoreError, may_write},
+    store::{Fs as _, NewFile, RESERVE, RealFs, Run, StoreError},
     train::{
         Progress, Setup, TrainError,
         config::RunConfig,
@@ -31,7 +31,7 @@ impl Export {
                 "give a folder to write into: danlu export --for trl --stage {stage} {stage}-trl"
             )));
         };
-        may_write(&RealFs, out, Kind::Dir, self.existing()).map_err(TrainError::from)?;
+        self.may_make(out)?;
         let view = self.view("stage that can be handed over")?;
         let sets = self.set.clone();
         // The questions that the run's own model answers first, for pairs of its answers.
