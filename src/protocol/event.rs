@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{
     BatchView, Care, Comparison, DocumentView, DroppedView, Edit, Inspection, LeftOut, LineChance, Manner, Offer,
     PolicyReport, Refit, RewardReport, RolloutView, RoomView, RunInfo, SanityCheck, Setting, StepReport, Tally,
-    TaskReport, TreeRun, Trial, VotedPair,
+    TaskReport, TrainedRun, TreeRun, Trial, VotedPair,
     line::{Line, absent, number},
 };
 use crate::base::StageId;
@@ -140,6 +140,9 @@ pub enum Event {
     /// The answer to [`Command::Compare`](super::Command::Compare).
     #[serde(skip)]
     Compared(Box<Comparison>),
+    /// The answer to [`Command::ShowTrained`](super::Command::ShowTrained).
+    #[serde(skip)]
+    Trained(Vec<TrainedRun>),
     /// The answer to [`Command::Inspect`](super::Command::Inspect).
     #[serde(skip)]
     Inspected(Box<Inspection>),
