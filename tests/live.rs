@@ -48,8 +48,8 @@ fn two_sources(dir: &Path) -> PathBuf {
 }
 
 fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
-    // The learning rate is in run.toml, to be changed there.
-    let tiny = TINY.iter().filter(|set| !set.starts_with("learning_rate"));
+    // Learning rate and batch are in run.toml, to be changed there.
+    let tiny = TINY.iter().filter(|set| !set.starts_with("learning_rate") && !set.starts_with("batch_size"));
     let setup = Setup { size: Some("1m".to_owned()), ..setup(stage, tiny.chain(sets)) };
     launch::played(run, &setup, script)
 }
@@ -75,8 +75,12 @@ fn entries(run: &Path) -> Vec<Value> {
 
 /// Trains a run to its end; after step 5 `change` is made, and training waits until it is adopted (or refused).
 fn changed_at_5(run: &Path, change: impl Fn() -> Vec<Command>) -> Vec<Event> {
+    changed_with(run, &SETS, change)
+}
+
+fn changed_with(run: &Path, sets: &[&str], change: impl Fn() -> Vec<Command>) -> Vec<Event> {
     let told = RefCell::new(Vec::new());
-    played(run, "pretrain", &SETS, |event| match event {
+    played(run, "pretrain", sets, |event| match event {
         _ if is_step(event, 5) => [vec![Command::Pause], change()].concat(),
         Event::Edited(_) | Event::Broken { .. } | Event::Refused { .. } => {
             // It is logged before it is reported.
@@ -106,12 +110,16 @@ fn edits(events: &[Event]) -> Vec<&Edit> {
 
 /// The run is repeated identically from every checkpoint, and from the start.
 fn goes_the_same_way(dir: &Path, run: &Path) {
+    goes_on_with(dir, run, &SETS);
+}
+
+fn goes_on_with(dir: &Path, run: &Path, sets: &[&str]) {
     for from in [4, 8] {
         let killed = dir.join(format!("killed-{from}"));
         copy_all(run, &killed);
         back_to(&killed, from);
         let mut replayed = Vec::new();
-        played(&killed, "pretrain", &SETS, |event| {
+        played(&killed, "pretrain", sets, |event| {
             if let Event::Edited(edit) = event {
                 replayed.push((edit.step, edit.replayed));
             }
@@ -125,7 +133,7 @@ fn goes_the_same_way(dir: &Path, run: &Path) {
     let fresh = dir.join("fresh");
     copy_all(run, &fresh);
     fs::remove_dir_all(fresh.join("checkpoints")).unwrap();
-    played(&fresh, "pretrain", &SETS, |_| Vec::new());
+    played(&fresh, "pretrain", sets, |_| Vec::new());
     same(run, &fresh, "begun from nothing");
 }
 
@@ -167,6 +175,90 @@ fn a_typed_learning_rate_acts_on_the_next_step_and_again_on_a_resume() {
     goes_the_same_way(dir.path(), &run);
 }
 
+/// Batch, accumulation and dropout too: each is in the device's recording, which is made again.
+#[test]
+fn a_typed_batch_or_dropout_acts_on_the_next_step_and_again_on_a_resume() {
+    let dir = scratch();
+    let (from, sets) = (two_sources(dir.path()), &["steps=12", "save_steps=4", "eval_steps=0", "probe_steps=0"][..]);
+    let toml = fs::read_to_string(from.join("run.toml")).unwrap();
+    fs::write(from.join("run.toml"), toml + "batch_size = 8\n").unwrap();
+    let plain = dir.path().join("plain");
+    copy_all(&from, &plain);
+    played(&plain, "pretrain", sets, |_| Vec::new());
+    let plain = stage_metrics(&plain, "pretrain");
+    for (key, value, text, batch) in [
+        ("model.dropout", "0.2", "dropout 0 → 0.2", 8),
+        ("batch_size", "3", "batch 8 × 32 tokens → 3 × 32 tokens", 3),
+        ("batch_size", "11", "batch 8 × 32 tokens → 11 × 32 tokens", 11),
+        ("gradient_accumulation_steps", "3", "batch 8 × 32 tokens → 3 × 8 × 32 tokens", 24),
+    ] {
+        let dir = dir.path().join(format!("{key}-{value}"));
+        let run = dir.join("run");
+        copy_all(&from, &run);
+        let set = Command::Set { key: key.to_owned(), value: value.to_owned() };
+        let told = changed_with(&run, sets, || vec![set.clone()]);
+        let [edit] = edits(&told)[..] else { panic!("{key} {value}: {told:?}") };
+        assert_eq!((edit.step, edit.cause, edit.text.as_str(), edit.batch), (6, Cause::Key, text, batch));
+        assert_eq!(entries(&run).len(), 2, "what the stage began with, and the edit");
+        let steps = stage_metrics(&run, "pretrain");
+        assert_eq!(steps[..5], plain[..5], "{key} {value}");
+        assert!(steps[5..].iter().zip(&plain[5..]).all(|(x, y)| x != y), "{key} {value}");
+        goes_on_with(&dir, &run, sets);
+    }
+}
+
+/// A change of batch or dropout while the run was closed applies from the resumed step on, also where the steps before
+/// it are taken once more.
+#[test]
+fn a_batch_changed_between_two_launches_is_an_edit_too() {
+    let dir = scratch();
+    let (run, sets) = (two_sources(dir.path()), &["steps=12", "save_steps=4", "eval_steps=0", "probe_steps=0"][..]);
+    let toml = fs::read_to_string(run.join("run.toml")).unwrap();
+    let with = |end: &str| fs::write(run.join("run.toml"), format!("{toml}{end}")).unwrap();
+    with("batch_size = 8\n");
+    let stop = |event: &Event| if is_step(event, 5) { vec![Command::Stop { save: true }] } else { Vec::new() };
+    played(&run, "pretrain", sets, stop);
+    with("batch_size = 4\n[model]\ndropout = 0.1\n");
+    played(&run, "pretrain", sets, |_| Vec::new());
+    let all = entries(&run);
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[1]["text"], "batch 8 × 32 tokens → 4 × 32 tokens, dropout 0 → 0.1");
+    let killed = dir.path().join("killed");
+    copy_all(&run, &killed);
+    back_to(&killed, 4);
+    played(&killed, "pretrain", sets, |_| Vec::new());
+    same(&run, &killed, "gone on from before the change");
+}
+
+/// An earlier version logged no dropout: its newest entry is completed when the run is opened, and an edit after that
+/// does not reach back.
+#[test]
+fn the_dropout_of_an_earlier_versions_log_is_that_of_run_toml() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let toml = fs::read_to_string(run.join("run.toml")).unwrap();
+    fs::write(run.join("run.toml"), toml + "[model]\ndropout = 0.1\n").unwrap();
+    let stop = |event: &Event| if is_step(event, 5) { vec![Command::Stop { save: true }] } else { Vec::new() };
+    played(&run, "pretrain", &SETS, stop);
+    let log = run.join("edits.jsonl");
+    let text = fs::read_to_string(&log).unwrap();
+    let mut line: Value = serde_json::from_str(text.trim()).unwrap();
+    assert!(line.as_object_mut().unwrap().remove("dropout").is_some(), "{text}");
+    fs::write(&log, format!("{line}\n")).unwrap();
+    let set = Command::Set { key: "model.dropout".to_owned(), value: "0.3".to_owned() };
+    played(&run, "pretrain", &SETS, |event| if is_step(event, 7) { vec![set.clone()] } else { Vec::new() });
+    let drops: Vec<(u64, f64)> = entries(&run)
+        .iter()
+        .filter_map(|e| Some((e["step"].as_u64()?, (e["dropout"].as_f64()? * 1e6).round() / 1e6)))
+        .collect();
+    assert!(matches!(drops[..], [(0, 0.1), (7.., 0.3)]), "{drops:?}");
+    let killed = dir.path().join("killed");
+    copy_all(&run, &killed);
+    back_to(&killed, 4);
+    played(&killed, "pretrain", &SETS, |_| Vec::new());
+    same(&run, &killed, "gone on from before the edit");
+}
+
 /// A value that cannot be used changes neither run.toml nor the training.
 #[test]
 fn a_typed_value_that_cannot_be_used_is_refused() {
@@ -180,6 +272,7 @@ fn a_typed_value_that_cannot_be_used_is_refused() {
         ("eval_steps", "3", "option"),
         ("context", "1000000", "context"),
         ("model.dropout", "2", "dropout"),
+        ("batch_size", "0", "batch_size"),
     ] {
         let whole = dir.path().join(format!("{key}-{value}"));
         copy_all(&run, &whole);

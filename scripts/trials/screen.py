@@ -31,6 +31,8 @@ class Screen:
             finally:
                 os._exit(97)
         self.bytes, self.code, self.reading, self.open = bytearray(), None, True, True
+        # The bytes of each frame, which ends a synchronized update.
+        self.frames, self.partial = [], b""
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -45,6 +47,8 @@ class Screen:
                     if not piece:
                         break
                     self.bytes += piece
+                    *whole, self.partial = (self.partial + piece).split(b"\x1b[?2026l")
+                    self.frames += map(len, whole)
                     # The newest frames are enough.
                     if len(self.bytes) > 4 << 20:
                         del self.bytes[: 2 << 20]

@@ -208,6 +208,11 @@ pub enum Command {
         /// Their folders.
         runs: Vec<PathBuf>,
     },
+    /// Send the training losses of runs ([`Event::Trained`](super::Event::Trained)).
+    ShowTrained {
+        /// Their folders.
+        runs: Vec<PathBuf>,
+    },
     /// Send what is in the weights of a checkpoint ([`Event::Inspected`](super::Event::Inspected), or
     /// [`Event::Refused`](super::Event::Refused)).
     Inspect {

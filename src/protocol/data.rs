@@ -242,6 +242,9 @@ pub struct Edit {
     /// The peak learning rate as it is now.
     #[serde(deserialize_with = "number")]
     pub learning_rate: f64,
+    /// Rows of a step's batch as it is now; 0 if unknown.
+    #[serde(default)]
+    pub batch: usize,
     /// Seconds from the change on disk to this event.
     pub seconds: Option<f64>,
     /// Whether the step is repeated after a resume.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{
     BatchView, Care, Comparison, DocumentView, DroppedView, Edit, Inspection, LeftOut, LineChance, Manner, Pair,
     PolicyReport, Refit, RewardReport, RolloutView, RoomView, RunInfo, SanityCheck, Setting, StepReport, Tally,
-    TaskReport, TreeRun, Trial, Vote,
+    TaskReport, TrainedRun, TreeRun, Trial, Vote,
     line::{Line, absent, number},
 };
 use crate::base::StageId;
@@ -147,6 +147,9 @@ pub enum Event {
     /// The answer to [`Command::Compare`](super::Command::Compare).
     #[serde(skip)]
     Compared(Box<Comparison>),
+    /// The answer to [`Command::ShowTrained`](super::Command::ShowTrained).
+    #[serde(skip)]
+    Trained(Vec<TrainedRun>),
     /// The answer to [`Command::Inspect`](super::Command::Inspect).
     #[serde(skip)]
     Inspected(Box<Inspection>),

@@ -127,6 +127,50 @@ mod tests {
         }
     }
 
+    /// Steps are read by code of their own, which takes and refuses the same lines.
+    #[test]
+    fn a_step_is_read_from_bytes_as_from_json() {
+        let same = |text: &str| {
+            let value: Value = serde_json::from_str(text).unwrap();
+            let (fast, slow) = (StepReport::read(text.as_bytes()), Line::<StepReport>::read(&value));
+            assert_eq!(format!("{fast:?}"), format!("{slow:?}"), "{text}");
+            fast.is_some()
+        };
+        assert!(golden("metrics.jsonl").iter().all(|line| same(&line.to_string())));
+        let whole = Line::at(
+            1.5,
+            StageId::Ppo,
+            StepReport { loss: f64::NAN, extra: vec![("a/\u{1F525}".into(), f64::NAN)], ..StepReport::default() },
+        );
+        let whole = whole.json().unwrap();
+        assert!(same(&whole.to_string()));
+        for (name, value) in [
+            ("stage", json!("distill")),
+            ("stage", json!(3)),
+            ("step", json!(-1)),
+            ("step", json!(1.5)),
+            ("loss", json!("low")),
+            ("applied", json!(null)),
+            ("total_tokens", json!(null)),
+        ] {
+            let mut line = whole.clone();
+            line[name] = value;
+            assert!(!same(&line.to_string()), "{line}");
+        }
+        for (name, value) in [("time", json!(null)), ("note", json!("x")), ("note", json!([1, 2])), ("loss", json!(7))]
+        {
+            let mut line = whole.clone();
+            line[name] = value;
+            assert!(same(&line.to_string()), "{line}");
+        }
+        for name in whole.as_object().unwrap().keys() {
+            let mut line = whole.clone();
+            line.as_object_mut().unwrap().remove(name);
+            same(&line.to_string());
+        }
+        assert!(StepReport::read(b"").is_none() && StepReport::read(b"{\"step\": 1").is_none());
+    }
+
     #[test]
     fn null_is_nan_and_time_is_unix_seconds() {
         let line = Line::now(

@@ -29,8 +29,8 @@ pub use self::{
     run::{Manner, RunInfo, SourceInfo, StageInfo, TaskInfo},
     setting::{Origin, Setting},
     tree::{
-        BestOf, Comparison, Differing, ForkPoint, InspectedRow, Inspection, SameProbe, SameStep, TreeCheckpoint,
-        TreeCurve, TreeProbe, TreeRun, fork_parents,
+        BestOf, Comparison, Differing, ForkPoint, InspectedRow, Inspection, SameProbe, SameStep, TrainedCurve,
+        TrainedRun, TreeCheckpoint, TreeCurve, TreeProbe, TreeRun, fork_parents,
     },
     vote::{Choice, Pair, Tally, Vote},
 };

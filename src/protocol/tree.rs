@@ -91,6 +91,26 @@ pub struct TreeCurve {
     pub points: Vec<(u64, f64)>,
 }
 
+/// The training loss of a stage: the answer to [`Command::ShowTrained`](super::Command::ShowTrained).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrainedCurve {
+    /// The stage.
+    pub stage: StageName,
+    /// Steps that a point stands for.
+    pub every: u64,
+    /// The step in the middle of each so many, and the mean loss there.
+    pub points: Vec<(u64, f64)>,
+}
+
+/// The training losses of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrainedRun {
+    /// Its folder.
+    pub path: PathBuf,
+    /// By stage.
+    pub curves: Vec<TrainedCurve>,
+}
+
 /// A run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TreeRun {

@@ -397,14 +397,37 @@ pub fn read_portion(disk: &dyn Fs, path: &Path, from: u64, most: u64) -> Result<
 
 /// Calls `take` with every complete record of a log, oldest first. A missing log has none.
 pub fn each_record(disk: &dyn Fs, path: &Path, mut take: impl FnMut(&Value)) -> Result<(), StoreError> {
-    let mut from = 0;
-    loop {
-        let tail = read_from(disk, path, from)?;
-        tail.records.iter().for_each(&mut take);
-        if tail.next == from {
-            return Ok(());
+    each_line(disk, path, |line| {
+        if let Ok(record) = serde_json::from_slice(line) {
+            take(&record);
         }
-        from = tail.next;
+    })?;
+    Ok(())
+}
+
+/// Calls `take` with the bytes of every complete line of a log, oldest first, one at a time in memory; returns the offset
+/// after the last one. Lines longer than danlu writes are passed over. A missing log has none.
+pub fn each_line(disk: &dyn Fs, path: &Path, mut take: impl FnMut(&[u8])) -> Result<u64, StoreError> {
+    let reader = match disk.open(path, Links::Refuse) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        opened => opened.at("open", path)?.0,
+    };
+    let mut reader = BufReader::with_capacity(1 << 18, reader);
+    let (mut line, mut end) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let read = Read::take(&mut reader, LONGEST as u64 + 1).read_until(b'\n', &mut line).at("read", path)?;
+        if line.last() == Some(&b'\n') {
+            end += read as u64;
+            take(&line);
+            continue;
+        }
+        let rest = if line.len() > LONGEST { skip_line(&mut reader).at("read", path)? } else { 0 };
+        // Without its end it is still being written.
+        if rest == 0 {
+            return Ok(end);
+        }
+        end += read as u64 + rest;
     }
 }
 

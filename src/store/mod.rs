@@ -34,7 +34,7 @@ pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limit
 pub(crate) use fs::{ensure_dirs, open_input, write_atomically};
 pub use hashed::{Book, FileInfo};
 pub use lock::{RUNS, RunLock, holder};
-pub use log::{Log, Tail, Torn, each_record, each_record_back, read_from, read_portion};
+pub use log::{Log, Tail, Torn, each_line, each_record, each_record_back, read_from, read_portion};
 pub use models::{
     Contents, Existing, GgmlType, GgufDtype, GgufHeader, GgufOut, Item, LFS_POINTER, List, MetaValue, Number,
     OutlineRow, TensorFiles, Wrapping, contents, export_files, export_folder, gguf_len, is_lfs_pointer, may_write,

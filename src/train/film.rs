@@ -1,17 +1,16 @@
 //! A run's files as the events that its trainer sent: for a screen that only reads, also while another process trains.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     error::TrainError,
-    run::{lineage, replay},
+    run::{
+        lineage,
+        replay::{self, Logged, Steps},
+    },
     tree,
 };
 use crate::{
@@ -146,14 +145,22 @@ impl Film {
         let (stage, info) = newest.ok_or_else(|| self.unstarted())?;
         self.stage = Some(stage);
         // What the logs hold counts, whatever checkpoints are left.
-        let mut done: BTreeMap<StageId, usize> = BTreeMap::from([(stage, info.resumed_at)]);
-        self.steps.skip(&*disk, |line| {
-            done.insert(line.stage, line.record.step);
-        })?;
-        let stages: Vec<StageInfo> =
-            StageId::ALL.into_iter().map(|stage| StageInfo { stage, step: done.get(&stage).copied() }).collect();
-        let past = replay::past_of(&self.view, &stages, stage, done[&stage], true)?;
-        let info = RunInfo { resumed_at: done[&stage], stages, ..described(&self.view, stage, *info)? };
+        let Logged { mut steps, end, time } = replay::steps(&self.view, |_| Some(usize::MAX))?;
+        let newest = time.unwrap_or(f64::NEG_INFINITY);
+        self.steps = Reel { next: end, newest, ..Reel::new(self.view.metrics_path()) };
+        let done = StageId::ALL.map(|of| {
+            let begun = (of == stage).then_some(info.resumed_at);
+            (of, steps.get(&of).and_then(Steps::newest).or(begun))
+        });
+        for (stage, done) in done {
+            if let (Some(steps), Some(done)) = (steps.get_mut(&stage), done) {
+                steps.cut(done);
+            }
+        }
+        let past = replay::past_with(&self.view, steps, &done, true)?;
+        let stages = done.iter().map(|(stage, step)| StageInfo { stage: *stage, step: *step }).collect();
+        let resumed_at = done.iter().find(|of| of.0 == stage).and_then(|of| of.1).unwrap_or(0);
+        let info = RunInfo { resumed_at, stages, ..described(&self.view, stage, *info)? };
         Ok((info, past))
     }
 

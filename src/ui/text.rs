@@ -141,6 +141,11 @@ pub fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1}%", 100.0 * share) } else { "-".to_owned() }
 }
 
+/// `1 run`, `2 runs`, `1,204 runs`: a number in English with a noun that takes an s.
+pub fn plural(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
 /// `12402` as `12,402`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();

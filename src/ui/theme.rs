@@ -102,6 +102,8 @@ pub enum Role {
     Kept,
     /// The selected row of a list.
     Chosen,
+    /// The curves of a compared run, by its place in the comparison.
+    Run(u8),
 }
 
 /// The style of every role.
@@ -130,7 +132,7 @@ impl Theme {
         let light = self.palette == Palette::Light;
         // The hue in 24 bits, the nearest xterm colour, the nearest of sixteen.
         let (rgb, cube, sixteen) = match role {
-            Role::Text | Role::Bright | Role::Chosen => return style,
+            Role::Text | Role::Bright | Role::Chosen | Role::Run(3..) => return style,
             // On a light background the line is darker than the range behind it, and text keeps a contrast of 4.5.
             Role::Dim if light => ((0x6b, 0x6b, 0x6b), 242, Color::DarkGray),
             Role::Focus | Role::Kept if light => ((0x9b, 0x3f, 0x74), 125, Color::Magenta),
@@ -139,6 +141,12 @@ impl Theme {
             Role::Valid if light => ((0x8a, 0x5d, 0x00), 94, Color::Yellow),
             Role::Good if light => ((0x00, 0x73, 0x54), 23, Color::Green),
             Role::Bad if light => ((0xb0, 0x4a, 0x00), 130, Color::Red),
+            Role::Run(0) if light => ((0x6f, 0x6a, 0x00), 58, Color::Yellow),
+            Role::Run(1) if light => ((0x00, 0x73, 0x54), 23, Color::Green),
+            Role::Run(2) if light => ((0xb0, 0x4a, 0x00), 130, Color::Red),
+            Role::Run(0) => ((0xf0, 0xe4, 0x42), 227, Color::LightYellow),
+            Role::Run(1) => ((0x00, 0x9e, 0x73), 36, Color::LightGreen),
+            Role::Run(2) => ((0xd5, 0x5e, 0x00), 166, Color::LightRed),
             Role::Dim => ((0x80, 0x80, 0x80), 244, Color::DarkGray),
             Role::Focus => ((0xcc, 0x79, 0xa7), 175, Color::Magenta),
             Role::Train => ((0x56, 0xb4, 0xe9), 74, Color::LightCyan),
@@ -363,9 +371,10 @@ mod tests {
     #[test]
     fn text_is_legible_on_the_background_of_its_theme() {
         let words = [Role::Dim, Role::Focus, Role::Train, Role::Valid, Role::Good, Role::Kept, Role::Bad];
+        let words = words.into_iter().chain((0..3).map(Role::Run));
         for (palette, ground, least) in [(Palette::Light, 1.0, 4.5), (Palette::Furnace, 0.0, 4.0)] {
             let theme = Theme { depth: Depth::True, palette };
-            for role in words {
+            for role in words.clone() {
                 let other = luminance(theme.style(role));
                 let contrast = (f64::max(other, ground) + 0.05) / (f64::min(other, ground) + 0.05);
                 assert!(contrast >= least, "{palette:?} {role:?}: {contrast:.2}");
@@ -373,6 +382,26 @@ mod tests {
             // The band is nearer to the background than the line in front of it.
             let [band, line] = [Role::Band, Role::Train].map(|role| (luminance(theme.style(role)) - ground).abs());
             assert!(band < line, "{palette:?}");
+        }
+    }
+
+    /// Runs on one chart differ from each other and from the open run's curves; their numbers say which is which.
+    #[test]
+    fn compared_runs_have_colours_of_their_own() {
+        for palette in [Palette::Furnace, Palette::Light] {
+            for depth in [Depth::True, Depth::Cube, Depth::Sixteen] {
+                let theme = Theme { depth, palette };
+                let own = [Role::Train, Role::Valid, Role::Band].map(|role| theme.style(role).fg);
+                let mut all = own.to_vec();
+                all.extend((0..4).map(|run| theme.style(Role::Run(run)).fg));
+                // A light terminal's sixteen have one yellow.
+                let runs = if palette == Palette::Light && depth == Depth::Sixteen { 3.. } else { 0.. };
+                let all = &all[runs];
+                assert!(
+                    all.iter().enumerate().all(|(at, fg)| !all[..at].contains(fg)),
+                    "{palette:?} {depth:?}: {all:?}"
+                );
+            }
         }
     }
 

@@ -23,7 +23,8 @@ fn edited(lang: Lang) -> AppState {
         (521, Cause::Files, "古文 guwen 312 → 318 documents"),
     ] {
         let (text, sources) = (text.to_owned(), super::info().sources);
-        let edit = Edit { step, cause, text, sources, learning_rate: 2e-3, seconds: Some(0.2), replayed: false };
+        let edit =
+            Edit { step, cause, text, sources, learning_rate: 2e-3, batch: 0, seconds: Some(0.2), replayed: false };
         update(&mut state, Msg::Event(Event::Edited(Box::new(edit))));
         let until = if step == 401 { 480 } else { 640 };
         if cause != Cause::Config {
@@ -49,6 +50,7 @@ pub fn chart_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     press(&mut overlaid, &[Key::char('T')]);
     update(&mut overlaid, Msg::Event(Event::Runs { runs: super::tree::runs(), unread: Vec::new() }));
     press(&mut overlaid, &[Key::char(' '), down, down, down, Key::char(' '), down, down, down, Key::char(' ')]);
+    update(&mut overlaid, Msg::Event(Event::Trained(super::tree::trained())));
     press(&mut overlaid, &[Key::plain(Code::Esc)]);
     let mut export = edited(lang);
     export.drawn.panels = vec![(export.focus, ratatui::layout::Rect::new(0, 1, 60, 20))];

@@ -190,6 +190,7 @@ impl Data {
             text: text.to_owned(),
             sources: self.sources.clone(),
             learning_rate: 3e-3,
+            batch: 0,
             seconds: Some(0.3),
             replayed: false,
         }))
@@ -289,6 +290,7 @@ pub fn hostile(evil: &str) -> Vec<Event> {
         text: text(),
         sources: vec![SourceInfo { name: text(), weight: f64::NAN, documents: 0, tokens: 0, held_out_tokens: 0 }],
         learning_rate: f64::NAN,
+        batch: 0,
         seconds: Some(f64::NAN),
         replayed: true,
     };

@@ -660,6 +660,9 @@ impl Player {
             Command::ShowRuns => {
                 self.tell(Event::Runs { runs: Vec::new(), unread: Vec::new() });
             }
+            Command::ShowTrained { .. } => {
+                self.tell(Event::Trained(Vec::new()));
+            }
             Command::Compare { .. } | Command::Inspect { .. } | Command::Fork { .. } | Command::Care(_) => {
                 self.refuse("there are no other runs");
             }

@@ -2,7 +2,10 @@
 
 use danlu::{
     base::StageId,
-    protocol::{BestOf, Comparison, Differing, ForkPoint, SameProbe, TreeCheckpoint, TreeCurve, TreeProbe, TreeRun},
+    protocol::{
+        BestOf, Comparison, Differing, ForkPoint, SameProbe, TrainedCurve, TrainedRun, TreeCheckpoint, TreeCurve,
+        TreeProbe, TreeRun,
+    },
 };
 
 /// Two runs, and a fork of the open one.
@@ -104,4 +107,13 @@ pub fn comparison() -> Comparison {
         }],
         probes: vec![SameProbe { prompt: "春眠不觉晓，".to_owned(), values: probes }],
     }
+}
+
+/// The training losses of the fork.
+pub fn trained() -> Vec<TrainedRun> {
+    let points = (1..=150).map(|i| (8 * i, 1.4 + 7.0 / (1.0 + i as f64 / 9.0).sqrt())).collect();
+    vec![TrainedRun {
+        path: "runs/run-0009".into(),
+        curves: vec![TrainedCurve { stage: StageId::Pretrain.into(), every: 8, points }],
+    }]
 }

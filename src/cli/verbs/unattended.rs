@@ -202,6 +202,7 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
         | Event::Room(_)
         | Event::Runs { .. }
         | Event::Compared(_)
+        | Event::Trained(_)
         | Event::Inspected(_)
         | Event::Forked { .. }
         | Event::Cared { .. }

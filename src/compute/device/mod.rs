@@ -3,7 +3,7 @@
 mod program;
 mod record;
 
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use half::f16;
 
@@ -242,6 +242,14 @@ impl Device {
         }
         if self.used == 0 {
             self.most = 0;
+        }
+    }
+
+    /// Frees the buffers allocated between two marks, without scratch, which other programs may share. Tensors and
+    /// programs made between them must not be used again.
+    pub fn release_between(&mut self, marks: Range<usize>) {
+        for index in marks.filter(|index| self.scratch.iter().all(|t| t.buffer != *index)).collect::<Vec<_>>() {
+            self.free_buffer(index);
         }
     }
 

@@ -1,7 +1,7 @@
 //! A language model with its optimiser on a device. A step is forward, loss, backward for each micro-batch, then norm,
 //! clip and AdamW; recorded once for a shape, replayed every step.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{
     masked::{MaskedHead, Shared},
@@ -32,6 +32,8 @@ pub struct Learner {
     pub(super) masked: Vec<MaskedHead>,
     /// The one used by the last micro-batch; None for the head over all rows.
     pub(super) taken: Option<usize>,
+    /// The device's marks around the buffers that depend on the shape.
+    made: Range<usize>,
 }
 
 impl Learner {
@@ -44,14 +46,19 @@ impl Learner {
         adamw: AdamW,
     ) -> Result<Learner, ComputeError> {
         let shape = Shape { b: batch, t: context };
-        let n = shape.rows();
         let training = Training::new(device, config, ParamTable::new(config), shape, adamw)?;
+        Learner::over(device, training)
+    }
+
+    /// Records the output over a trunk.
+    fn over(device: &mut Device, training: Training) -> Result<Learner, ComputeError> {
+        let (n, vocab) = (training.shape.rows(), training.config.vocab_size);
         let targets = device.alloc("targets", &[n], DType::U32)?;
         let weights = device.alloc("weights", &[n], DType::F32)?;
         device.write(&weights, &vec![1.0_f32; n])?;
         let losses = device.alloc("losses", &[n], DType::F32)?;
-        let chunk = logit_rows(device, config.vocab_size, n);
-        let logits = device.alloc("logits", &[chunk, config.vocab_size], training.y.dtype)?;
+        let chunk = logit_rows(device, vocab, n);
+        let logits = device.alloc("logits", &[chunk, vocab], training.y.dtype)?;
         let mut rec = Recording::new(device);
         let t = &training;
         let head = Head { y: &t.y, weight: t.params.head(), targets: &targets, hyper: &t.hyper, losses: &losses };
@@ -61,7 +68,40 @@ impl Learner {
         ops::sum(&mut rec, &losses, &t.loss, true)?;
         let head = rec.compile()?;
         let masked = MaskedHead::all(device, n, &Shared { training: t, logits: &logits })?;
-        Ok(Learner { training, targets, weights, losses, logits, head, masked, taken: None })
+        let made = training.first..device.mark();
+        Ok(Learner { training, targets, weights, losses, logits, head, masked, taken: None, made })
+    }
+
+    /// Records everything again for micro-batches of `batch` rows and another dropout. Parameters, moments and control
+    /// block stay where they are, and with them what shares them. If there is no memory for it, everything is recorded
+    /// as it was.
+    pub fn record_again(&mut self, device: &mut Device, batch: usize, dropout: f32) -> Result<(), ComputeError> {
+        let (shape, config) = (self.training.shape, self.training.config.clone());
+        let other = ModelConfig { dropout, ..config.clone() };
+        let refused = match self.recorded(device, &other, Shape { b: batch, t: shape.t }) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        self.recorded(device, &config, shape)?;
+        Err(refused)
+    }
+
+    fn recorded(&mut self, device: &mut Device, config: &ModelConfig, shape: Shape) -> Result<(), ComputeError> {
+        self.training.unrecord(device)?;
+        self.head = Recording::new(device).compile()?;
+        self.masked.clear();
+        self.taken = None;
+        device.release_between(std::mem::take(&mut self.made));
+        let first = device.mark();
+        let made = self.training.again(device, config, shape).and_then(|made| Learner::over(device, made));
+        match made {
+            Ok(made) => *self = made,
+            Err(e) => {
+                device.release_between(first..device.mark());
+                return Err(e);
+            }
+        }
+        Ok(())
     }
 
     /// The configuration.
@@ -224,5 +264,76 @@ impl Learner {
             Some(head) => head.write(device, batch.targets),
             None => device.write(&self.targets, batch.targets),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::nn::optimizer::AdamW;
+
+    fn tiny(dropout: f32) -> ModelConfig {
+        ModelConfig { dropout, ..ModelConfig::llama(2, 32, 2, 2, 48, 64, 32) }
+    }
+
+    /// A step on rows that follow from its number.
+    fn step(learner: &mut Learner, device: &mut Device, at: usize) {
+        let (rows, window) = learner.shape();
+        let ids: Vec<u32> = (0..rows * window).map(|i| ((i * 7 + at * 13) % 64) as u32).collect();
+        let targets: Vec<i32> = ids.iter().map(|id| (*id as i32 + 1) % 64).collect();
+        let batch = MicroBatch { ids: &ids, targets: &targets, starts: None };
+        learner.step(device, &[batch, batch], 1e-2, 3, at).unwrap();
+    }
+
+    fn bits(learner: &Learner, device: &mut Device) -> Vec<Vec<u32>> {
+        let state = learner.read_state(device).unwrap();
+        state.iter().map(|slab| slab.iter().map(|x| x.to_bits()).collect()).collect()
+    }
+
+    /// What is recorded again trains as what is recorded anew with the same state, and takes no more memory.
+    #[test]
+    fn a_learner_recorded_again_is_a_new_one_with_its_state() {
+        let mut device = Device::cpu();
+        let config = tiny(0.0);
+        let mut learner = Learner::new(&mut device, &config, 3, 16, AdamW::default()).unwrap();
+        learner.write_params(&mut device, &learner.table().initial(5)).unwrap();
+        let mut most = 0;
+        for (at, (rows, dropout)) in
+            [(3, 0.0), (5, 0.3), (5, 0.1), (2, 0.1), (3, 0.0), (5, 0.3)].into_iter().enumerate()
+        {
+            let before = learner.read_state(&mut device).unwrap();
+            learner.record_again(&mut device, rows, dropout).unwrap();
+            step(&mut learner, &mut device, at);
+            let mut other = Device::cpu();
+            let mut anew = Learner::new(&mut other, &tiny(dropout), rows, 16, AdamW::default()).unwrap();
+            anew.write_state(&mut other, &before).unwrap();
+            step(&mut anew, &mut other, at);
+            assert!(bits(&learner, &mut device) == bits(&anew, &mut other), "{rows} rows, dropout {dropout}");
+            let used = device.memory().0;
+            assert!(at < 5 || used == most, "{used} after {most}: buffers stay behind");
+            most = most.max(used);
+        }
+    }
+
+    /// Without the memory for it, a learner trains on as it was.
+    #[test]
+    fn a_learner_that_cannot_grow_stays_as_it_is() {
+        let (mut device, mut other) = (Device::cpu(), Device::cpu());
+        let new = |device: &mut Device| {
+            let learner = Learner::new(device, &tiny(0.2), 3, 16, AdamW::default()).unwrap();
+            learner.write_params(device, &learner.table().initial(5)).unwrap();
+            learner
+        };
+        let (mut learner, mut same) = (new(&mut device), new(&mut other));
+        for at in 0..4 {
+            if at == 2 {
+                device.set_budget(device.memory().0 + 4096);
+                learner.record_again(&mut device, 300, 0.2).unwrap_err();
+            }
+            step(&mut learner, &mut device, at);
+            step(&mut same, &mut other, at);
+        }
+        assert!(bits(&learner, &mut device) == bits(&same, &mut other));
     }
 }

@@ -18,6 +18,29 @@ use crate::{
     },
 };
 
+/// What stays where it is when a model is recorded again: parameters, gradients, moments, and the optimiser's words.
+struct Kept {
+    params: Weights,
+    grads: Weights,
+    m: Tensor,
+    v: Tensor,
+    hyper: Tensor,
+    control: Tensor,
+}
+
+impl Kept {
+    fn alloc(device: &mut Device, table: &Arc<ParamTable>) -> Result<Kept, ComputeError> {
+        Ok(Kept {
+            params: Weights::alloc(device, "params", table)?,
+            grads: Weights::gradients(device, "grads", table)?,
+            m: device.alloc("exp_avg", &[table.slab_len], DType::F32)?,
+            v: device.alloc("exp_avg_sq", &[table.slab_len], DType::F32)?,
+            hyper: device.alloc("hyper", &[HYPER], DType::F32)?,
+            control: device.alloc("control", &[CONTROL], DType::F32)?,
+        })
+    }
+}
+
 /// A trunk with its optimiser; its owner records the output, from `y` to `back.stream.dy`.
 pub(super) struct Training {
     pub(super) config: ModelConfig,
@@ -45,6 +68,8 @@ pub(super) struct Training {
     pub(super) update: Program,
     /// The ids and starts on the device.
     written: (Vec<u32>, Option<Vec<u32>>),
+    /// The device's mark before the buffers that depend on the shape.
+    pub(super) first: usize,
     /// Whether the activations belong to the current rows and parameters.
     computed: bool,
     /// Whether gradients were accumulated since the last update.
@@ -63,13 +88,50 @@ impl Training {
         let wrong = |e: &ConfigError| ComputeError::Shape { op: "model", what: e.to_string() };
         config.validate().map_err(|e| wrong(&e))?;
         let table = Arc::new(table);
-        let n = shape.rows();
-        let params = Weights::alloc(device, "params", &table)?;
-        let grads = Weights::gradients(device, "grads", &table)?;
-        let m = device.alloc("exp_avg", &[table.slab_len], DType::F32)?;
-        let v = device.alloc("exp_avg_sq", &[table.slab_len], DType::F32)?;
-        let hyper = device.alloc("hyper", &[HYPER], DType::F32)?;
-        let control = device.alloc("control", &[CONTROL], DType::F32)?;
+        let kept = Kept::alloc(device, &table)?;
+        let mut made = Training::record(device, config, table, shape, adamw, kept)?;
+        made.write_hyper(device, 0.0, 1.0)?;
+        made.write_control(device, &[])?;
+        Ok(made)
+    }
+
+    /// The same parameters and moments, recorded for another shape or another dropout.
+    pub(super) fn again(
+        &self,
+        device: &mut Device,
+        config: &ModelConfig,
+        shape: Shape,
+    ) -> Result<Training, ComputeError> {
+        let kept = Kept {
+            params: self.params.clone(),
+            grads: self.back.grads.clone(),
+            m: self.m.clone(),
+            v: self.v.clone(),
+            hyper: self.hyper.clone(),
+            control: self.control.clone(),
+        };
+        Training::record(device, config, Arc::clone(&self.table), shape, self.adamw, kept)
+    }
+
+    /// Drops the programs, which on a GPU keep the buffers that they bind.
+    pub(super) fn unrecord(&mut self, device: &mut Device) -> Result<(), ComputeError> {
+        for program in [&mut self.zero, &mut self.forward, &mut self.backward, &mut self.update] {
+            *program = Recording::new(device).compile()?;
+        }
+        Ok(())
+    }
+
+    /// Allocates what depends on the shape, and records everything.
+    fn record(
+        device: &mut Device,
+        config: &ModelConfig,
+        table: Arc<ParamTable>,
+        shape: Shape,
+        adamw: AdamW,
+        kept: Kept,
+    ) -> Result<Training, ComputeError> {
+        let Kept { params, grads, m, v, hyper, control } = kept;
+        let (first, n) = (device.mark(), shape.rows());
         let clock = device.alloc("clock", &[4], DType::U32)?;
         let ids = device.alloc("ids", &[n], DType::U32)?;
         let order = device.alloc("order", &[n], DType::U32)?;
@@ -115,7 +177,7 @@ impl Training {
         };
         ops::adamw(&mut rec, &update)?;
         let update = rec.compile()?;
-        let mut made = Training {
+        Ok(Training {
             config: config.clone(),
             table,
             shape,
@@ -138,12 +200,10 @@ impl Training {
             backward,
             update,
             written: (Vec::new(), None),
+            first,
             computed: false,
             gathered: false,
-        };
-        made.write_hyper(device, 0.0, 1.0)?;
-        made.write_control(device, &[])?;
-        Ok(made)
+        })
     }
 
     /// Writes learning rate and loss scale next to AdamW's settings.

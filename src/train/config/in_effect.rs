@@ -25,6 +25,10 @@ const LIVE_OF_STAGE: [&str; 8] = [
     "by_hand_share",
     "kl_coef",
 ];
+/// Those that a stage of text rereads besides: the others draw their batches by the first step's.
+const LIVE_OF_TEXT: [&str; 2] = ["batch_size", "gradient_accumulation_steps"];
+/// The key of the model that such a stage rereads, and no other stage uses.
+pub(crate) const DROPOUT: &str = "model.dropout";
 
 /// How a saved change of a key applies while `stage` is open.
 #[derive(Clone, Copy, PartialEq)]
@@ -43,6 +47,14 @@ fn applies(path: &str, stage: StageId) -> Applies {
     match table.parse::<StageId>() {
         Ok(other) if other != stage => Applies::Elsewhere,
         Ok(_) if LIVE_OF_STAGE.contains(&name) => Applies::Now,
+        Ok(_) if stage.draws_text() && LIVE_OF_TEXT.contains(&name) => Applies::Now,
+        Err(_) if path == DROPOUT => {
+            if stage.draws_text() {
+                Applies::Now
+            } else {
+                Applies::Elsewhere
+            }
+        }
         Err(_) if LIVE.contains(&table) => Applies::Now,
         _ => Applies::Reopened,
     }
@@ -124,11 +136,12 @@ impl InEffect {
         Ok(())
     }
 
-    /// Sets the stage's learning rate to the one in use, and the step (counted from 1) since which it is.
-    pub(crate) fn set_rate(&mut self, rate: f64, since: Option<usize>) {
-        let stage = self.stage.name();
-        if let Some(own) = self.settings.iter_mut().find(|s| s.table == stage && s.name == "learning_rate") {
-            (own.value, own.changed) = (written(&toml::Value::Float(rate)), since);
+    /// Sets a key to the value in use, and the step (counted from 1) since which it is; a key without a table is the
+    /// stage's own.
+    pub(crate) fn set(&mut self, key: &str, value: &toml::Value, since: Option<usize>) {
+        let wanted = if key.contains('.') { key.to_owned() } else { path(self.stage.name(), key) };
+        if let Some(own) = self.settings.iter_mut().find(|s| path(s.table, s.name) == wanted) {
+            (own.value, own.changed) = (written(value), since);
         }
     }
 
@@ -235,9 +248,11 @@ mod tests {
         all.change(&config(OPENED), OPENED, 50).unwrap();
         assert_eq!((of(&all, "pretrain.learning_rate").changed, &of(&all, "size").next), (Some(50), &None));
         assert_eq!(of(&all, "pretrain.save_steps").origin, Origin::Default);
-        all.set_rate(2e-3, Some(12));
+        all.set("learning_rate", &toml::Value::Float(2e-3), Some(12));
         let rate = of(&all, "pretrain.learning_rate");
         assert_eq!((rate.value.as_str(), rate.changed), ("0.002", Some(12)));
+        all.set("model.dropout", &toml::Value::Float(0.1), Some(13));
+        assert_eq!((of(&all, "model.dropout").value.as_str(), of(&all, "model.dropout").changed), ("0.1", Some(13)));
     }
 
     #[test]
@@ -246,5 +261,12 @@ mod tests {
                      [ppo]\nlam = 0.8\n[guard]\nrollbacks = 7\n";
         let held = held_back(&config(OPENED), &config(saved), StageId::Pretrain).unwrap();
         assert_eq!(held, ["guard.rollbacks", "precision", "pretrain.steps"]);
+        // A stage of text takes up another batch and dropout; the others have no dropout, and keep their batch.
+        let saved = format!("{OPENED}batch_size = 4\n[model]\ndropout = 0.1\n").replace("[ppo]", "[dpo]");
+        let saved = saved.replace("lam = 0.9", "beta = 0.2").replace("steps = 100", "steps = 100\nbatch_size = 9");
+        for (stage, waits) in [(StageId::Pretrain, &[][..]), (StageId::Dpo, &["dpo.batch_size", "dpo.beta"])] {
+            let opened = "size = \"1m\"\n[pretrain]\nlearning_rate = 3e-3\nsteps = 100\n";
+            assert_eq!(held_back(&config(opened), &config(&saved), stage).unwrap(), waits, "{stage}");
+        }
     }
 }

@@ -26,6 +26,8 @@ pub struct StagePlan {
     pub accumulation: usize,
     /// Tokens per row.
     pub context: usize,
+    /// Dropout on the residual branches; 0 where the stage has none.
+    pub dropout: f32,
     /// The learning rate schedule.
     pub schedule: Schedule,
     /// The optimiser.
@@ -48,10 +50,11 @@ pub struct StagePlan {
 
 impl StagePlan {
     /// Adopts the settings that can change while the stage is open; the learning rate changes through an edit at a
-    /// step.
+    /// step, and so do batch and dropout where the stage draws text.
     pub(crate) fn adopt_live(&mut self, new: &StagePlan) {
         (self.eval_steps, self.probe_steps, self.save_steps) = (new.eval_steps, new.probe_steps, new.save_steps);
         self.patience = new.patience;
+        (self.batch_size, self.accumulation, self.dropout) = (new.batch_size, new.accumulation, new.dropout);
     }
 }
 
@@ -142,7 +145,8 @@ impl RunConfig {
     /// The plan of a stage with all defaults; `size` must be settled.
     pub fn plan(&self, stage: StageId) -> Result<StagePlan, ConfigIssue> {
         let s = self.settings(stage);
-        let most = self.model()?.max_position_embeddings;
+        let model = self.model()?;
+        let most = model.max_position_embeddings;
         let (rows, micros, context) = (s.batch_size, s.gradient_accumulation_steps, s.context);
         if rows.checked_mul(context).and_then(|n| n.checked_mul(micros)).is_none_or(|tokens| tokens > MOST_TOKENS) {
             return wrong(format!(
@@ -159,6 +163,8 @@ impl RunConfig {
             batch_size: rows,
             accumulation: micros,
             context,
+            // The other stages compare what a model says twice, which dropout would change.
+            dropout: if stage.draws_text() { model.dropout } else { 0.0 },
             schedule: Schedule {
                 kind: s.lr_scheduler_type,
                 peak: s.learning_rate,
@@ -286,6 +292,7 @@ mod tests {
                     batch_size,
                     accumulation: 1,
                     context,
+                    dropout: 0.0,
                     schedule,
                     adamw: AdamW { eps, weight_decay, ..d },
                     eval_steps,

@@ -391,6 +391,7 @@ mod tests {
                 text: String::new(),
                 sources: vec![source],
                 learning_rate: 1.0,
+                batch: 0,
                 seconds: None,
                 replayed: false,
             }))

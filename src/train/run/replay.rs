@@ -1,14 +1,14 @@
 //! Reads what a run's logs hold of earlier launches, for the screen.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
 use super::lineage;
 use crate::{
     base::StageId,
-    protocol::{Event, Line, Past, StageInfo, StagePast, StepReport},
-    store::{RunView, each_record},
+    protocol::{Event, Line, Past, StagePast, StepReport},
+    store::{RunView, each_line, each_record},
     train::error::TrainError,
 };
 
@@ -30,18 +30,30 @@ pub(in crate::train) struct Steps {
     /// 0 before the first.
     every: usize,
     seen: usize,
+    /// The newest, which is in no group yet.
     last: Option<StepReport>,
 }
 
 impl Steps {
     /// Adds the next step.
     pub(in crate::train) fn push(&mut self, step: StepReport) {
+        if let Some(before) = self.last.replace(step) {
+            self.place(before);
+        }
+    }
+
+    /// The newest step.
+    pub(in crate::train) fn newest(&self) -> Option<usize> {
+        self.last.as_ref().map(|last| last.step)
+    }
+
+    /// Puts a step into its group.
+    fn place(&mut self, step: StepReport) {
         self.every = self.every.max(1);
         if self.seen.is_multiple_of(self.every) {
             self.groups.push(Vec::new());
         }
         self.seen += 1;
-        self.last = Some(step.clone());
         if let Some(group) = self.groups.last_mut() {
             let before = group.len();
             group.push(step);
@@ -74,10 +86,7 @@ impl Steps {
 
     /// The kept steps, and the newest.
     pub(in crate::train) fn take(self) -> Vec<StepReport> {
-        let mut kept: Vec<StepReport> = self.groups.into_iter().flatten().collect();
-        let newest = kept.last().map(|s| s.step);
-        kept.extend(self.last.filter(|last| newest != Some(last.step)));
-        kept
+        self.groups.into_iter().flatten().chain(self.last).collect()
     }
 }
 
@@ -117,31 +126,60 @@ struct Found {
 /// The past of the stage `live` up to step `done`; with `all`, also that of the run's other stages up to their newest
 /// checkpoints, and the log.
 pub(crate) fn past(view: &RunView, live: StageId, done: usize, all: bool) -> Result<Past, TrainError> {
-    past_of(view, &lineage::stages(view)?, live, done, all)
+    let stages = lineage::stages(view)?;
+    let counted = |stage: StageId| {
+        let of = stages.iter().find(|of| of.stage == stage)?;
+        if stage == live { Some(done) } else { of.step.filter(|_| all) }
+    };
+    let read = steps(view, counted)?;
+    past_with(view, read.steps, &StageId::ALL.map(|stage| (stage, counted(stage))), all)
 }
 
-/// The same with the step up to which each stage counts.
-pub(crate) fn past_of(
+/// What metrics.jsonl holds.
+#[derive(Debug, Default)]
+pub(in crate::train) struct Logged {
+    /// The steps of each stage.
+    pub steps: BTreeMap<StageId, Steps>,
+    /// The offset after the last line.
+    pub end: u64,
+    /// The time of its newest line.
+    pub time: Option<f64>,
+}
+
+/// The steps of the stages, of each up to one if it counts at all.
+pub(in crate::train) fn steps(
     view: &RunView,
-    stages: &[StageInfo],
-    live: StageId,
-    done: usize,
-    all: bool,
-) -> Result<Past, TrainError> {
-    let mut found: Vec<Found> = Vec::new();
-    for stage in stages {
-        let done = if stage.stage == live { Some(done) } else { stage.step.filter(|_| all) };
-        let found_of = |done| Found { stage: stage.stage, done, steps: Steps::default(), events: Vec::new() };
-        found.extend(done.map(found_of));
-    }
-    let disk = &**view.disk();
-    each_record(disk, &view.metrics_path(), |value| {
-        if let Some(of) = found.iter_mut().find(|f| counts(value, f.stage, f.done))
-            && let Some(line) = Line::read(value)
-        {
-            of.steps.push(line.record);
+    counted: impl Fn(StageId) -> Option<usize>,
+) -> Result<Logged, TrainError> {
+    let counted = StageId::ALL.map(|stage| (stage, counted(stage)));
+    let (mut steps, mut newest): (BTreeMap<StageId, Steps>, Option<f64>) = (BTreeMap::new(), None);
+    let end = each_line(&**view.disk(), &view.metrics_path(), |line| {
+        let Some(Line { stage, time, record }) = StepReport::read(line) else { return };
+        newest = time.map_or(newest, |time| newest.map(|newest| newest.max(time)).or(Some(time)));
+        if counted.iter().any(|(of, most)| *of == stage && most.is_some_and(|most| record.step <= most)) {
+            steps.entry(stage).or_default().push(record);
         }
     })?;
+    Ok(Logged { steps, end, time: newest })
+}
+
+/// The past of the stages, of each up to the step that counts, with their steps.
+pub(in crate::train) fn past_with(
+    view: &RunView,
+    mut steps: BTreeMap<StageId, Steps>,
+    counted: &[(StageId, Option<usize>)],
+    all: bool,
+) -> Result<Past, TrainError> {
+    let disk = &**view.disk();
+    let found = counted.iter().filter_map(|(stage, done)| {
+        Some(Found {
+            stage: *stage,
+            done: (*done)?,
+            steps: steps.remove(stage).unwrap_or_default(),
+            events: Vec::new(),
+        })
+    });
+    let mut found: Vec<Found> = found.collect();
     let mut log: VecDeque<Line<Event>> = VecDeque::new();
     each_record(disk, &view.events_path(), |value| {
         let Some(line) = Line::<Event>::read(value) else { return };

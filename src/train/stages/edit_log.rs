@@ -1,7 +1,7 @@
 //! The settings of a stage that draws text, and their changes: `edits.jsonl`.
 //!
-//! An entry has the settings from a step on: mix, version of the data, learning rate. It is on disk before it takes
-//! effect, so that a stage continued from any checkpoint, even after a kill, uses the same settings at the same steps.
+//! An entry has the settings from a step on: mix, version of the data, batch, learning rate, dropout. It is on disk before
+//! it takes effect, so that a stage continued from any checkpoint, even after a kill, uses the same settings at the same steps.
 //! The first entry of a stage has its initial settings. An entry for an earlier step replaces later ones: those were
 //! undone.
 
@@ -29,12 +29,15 @@ pub(crate) struct LiveSettings {
     pub sources: Vec<String>,
     /// The share of each.
     pub shares: Shares,
-    /// The batches' shape. The device's recording has it too, so it cannot change while the stage is open.
+    /// The batches' shape. The window is in every buffer of the stage, so it cannot change while the stage is open.
     pub shape: Shape,
     /// The version of the texts.
     pub data: String,
     /// The peak learning rate.
     pub learning_rate: f64,
+    /// The dropout; None in logs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f32>,
 }
 
 /// The step from which settings apply.
@@ -63,6 +66,15 @@ pub(crate) fn line(view: &RunView, stage: StageId) -> Result<Vec<Entry>, TrainEr
     Ok(line)
 }
 
+/// Fills in the dropout where an earlier version left it out: that of the next entry which has it, else `now`.
+pub(crate) fn fill_dropout(line: &mut [Entry], now: Option<f32>) {
+    let mut known = now;
+    for entry in line.iter_mut().rev() {
+        known = entry.settings.dropout.or(known);
+        entry.settings.dropout = known;
+    }
+}
+
 /// Adds the changes that were found when the stage was opened, which no event reported, to its past.
 pub(crate) fn add_unreported(view: &RunView, past: &mut StagePast) -> Result<(), TrainError> {
     let step = |line: &Line<Event>| match &line.record {
@@ -82,6 +94,7 @@ pub(crate) fn add_unreported(view: &RunView, past: &mut StagePast) -> Result<(),
             text: entry.text,
             sources: Vec::new(),
             learning_rate: entry.settings.learning_rate,
+            batch: entry.settings.shape.rows * entry.settings.shape.micros,
             seconds: None,
             replayed: false,
         };
@@ -91,11 +104,11 @@ pub(crate) fn add_unreported(view: &RunView, past: &mut StagePast) -> Result<(),
     Ok(())
 }
 
-/// The first step (counted from 0) with the learning rate of step `step`, if the rate has changed since the stage began.
-pub(crate) fn rate_since(view: &RunView, stage: StageId, step: u64) -> Result<Option<u64>, TrainError> {
-    let line = line(view, stage)?;
-    let changes = line.windows(2).filter(|pair| pair[0].settings.learning_rate != pair[1].settings.learning_rate);
-    Ok(changes.map(|pair| pair[1].step).rfind(|at| *at <= step))
+/// The first step (counted from 0) with the value that a setting has at step `step`, if it has changed since the stage
+/// began.
+pub(crate) fn since<T: PartialEq>(line: &[Entry], step: u64, of: impl Fn(&LiveSettings) -> T) -> Option<u64> {
+    let changes = line.windows(2).filter(|pair| of(&pair[0].settings) != of(&pair[1].settings));
+    changes.map(|pair| pair[1].step).rfind(|at| *at <= step)
 }
 
 /// All entries in file order, undone ones included. Other lines, written by the user or a newer version, are skipped.
@@ -140,6 +153,11 @@ pub(crate) fn difference(old: &LiveSettings, new: &LiveSettings) -> String {
     }
     if old.shape != new.shape {
         words.push(format!("batch {} → {}", old.shape, new.shape));
+    }
+    if let (Some(old), Some(new)) = (old.dropout, new.dropout)
+        && old != new
+    {
+        words.push(format!("dropout {old} → {new}"));
     }
     if old.data != new.data {
         words.push(OTHER_DATA.to_owned());
@@ -205,6 +223,7 @@ mod tests {
             shape: Shape { rows: 2, window: 8, micros: 1 },
             data: "x".into(),
             learning_rate: rate,
+            dropout: Some(0.1),
         };
         Entry { stage: StageId::Pretrain.into(), step, cause: Cause::Key, text: String::new(), settings }
     }
@@ -219,12 +238,32 @@ mod tests {
         write(&run, &Entry { stage: StageId::Sft.into(), ..entry(1, 1.0) }).unwrap();
         let line = line(run.view(), StageId::Pretrain).unwrap();
         assert_eq!(line, [entry(0, 1e-3), entry(5, 2e-3), entry(7, 5e-3)], "floats come back as they were");
-        let since = |stage, step| rate_since(run.view(), stage, step).unwrap();
-        assert_eq!(
-            [4, 5, 6, 7, 90].map(|step| since(StageId::Pretrain, step)),
-            [None, Some(5), Some(5), Some(7), Some(7)]
-        );
-        assert_eq!(since(StageId::Sft, 90), None, "the rate that a stage begins with is no change");
+        let rate = |step| since(&line, step, |s| s.learning_rate);
+        assert_eq!([4, 5, 6, 7, 90].map(rate), [None, Some(5), Some(5), Some(7), Some(7)]);
+        assert_eq!(since(&line[..1], 90, |s| s.learning_rate), None, "what a stage begins with is no change");
+    }
+
+    /// A log of an earlier version says nothing about the dropout, which was that of run.toml.
+    #[test]
+    fn a_dropout_that_was_not_logged_is_that_of_run_toml() {
+        let of = |known: [Option<f32>; 3]| -> Vec<Entry> {
+            let entry = |(step, dropout)| {
+                let mut entry = entry(step as u64, 1e-3);
+                entry.settings.dropout = dropout;
+                entry
+            };
+            known.into_iter().enumerate().map(entry).collect()
+        };
+        let filled = |known| {
+            let mut line = of(known);
+            fill_dropout(&mut line, Some(0.5));
+            line
+        };
+        assert_eq!(filled([None, None, None]), of([Some(0.5); 3]));
+        assert_eq!(filled([None, Some(0.1), Some(0.2)]), of([Some(0.1), Some(0.1), Some(0.2)]));
+        let text = serde_json::to_string(&entry(0, 1e-3)).unwrap();
+        assert!(text.contains("\"dropout\":0.1"), "{text}");
+        assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), entry(0, 1e-3));
     }
 
     #[test]
@@ -251,6 +290,12 @@ mod tests {
         new.shares = Shares::of_texts(vec![0.5, 0.5]);
         assert_eq!(difference(&old, &new), "a 30 % → 50 %, learning_rate 1e-3 → 5e-4");
         new.sources = vec!["a".into(), "c".into()];
+        (new.shape.micros, new.dropout) = (3, Some(0.25));
+        assert_eq!(
+            difference(&old, &LiveSettings { sources: old.sources.clone(), learning_rate: 1e-3, ..new.clone() }),
+            "a 30 % → 50 %, batch 2 × 8 tokens → 3 × 2 × 8 tokens, dropout 0.1 → 0.25"
+        );
+        (new.shape.micros, new.dropout) = (1, Some(0.1));
         new.data = "y".into();
         assert_eq!(difference(&old, &new), "+ c, − b, learning_rate 1e-3 → 5e-4, other data");
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    edit_log::Entry,
+    edit_log::{Entry, LiveSettings},
     reward::{taste::Taste, votes::VoteExample},
 };
 use crate::{
@@ -153,7 +153,7 @@ pub(crate) trait StageRun {
 impl dyn StageRun + Send + '_ {
     /// The peak learning rate; of a stage that draws text the current one.
     pub(crate) fn peak(&mut self, plan: &StagePlan) -> f64 {
-        self.text().map_or(plan.schedule.peak, |text| text.learning_rate())
+        self.text().map_or(plan.schedule.peak, |text| text.settings().learning_rate)
     }
 
     /// The learning rate of a step: the plan's, except during a fit to votes.
@@ -178,8 +178,11 @@ pub(crate) trait LiveText: TextViews {
     /// The weights of the sources with training text, as in run.toml.
     fn weights(&self) -> Vec<(String, f64)>;
 
-    /// The current peak learning rate.
-    fn learning_rate(&self) -> f64;
+    /// The current settings.
+    fn settings(&self) -> &LiveSettings;
+
+    /// Gets ready for the batches and the dropout of a plan, before they are logged.
+    fn prepare_for(&mut self, device: &mut Device, plan: &StagePlan) -> Result<(), TrainError>;
 
     /// Applies the edits for a step that is about to be taken.
     fn apply_edits(&mut self, step: usize, config: &RunConfig) -> Result<Vec<Event>, TrainError>;

@@ -152,6 +152,7 @@ impl Loop<'_> {
             }
             command @ (Command::ShowRuns
             | Command::Compare { .. }
+            | Command::ShowTrained { .. }
             | Command::Inspect { .. }
             | Command::Fork { .. }
             | Command::Care(_)) => {

@@ -1,4 +1,4 @@
-//! Changes of mix, data and learning rate during training.
+//! Changes of mix, data, batch, learning rate and dropout during training.
 
 use std::time::Instant;
 
@@ -12,14 +12,15 @@ use crate::{
     data::shares,
     protocol::{self, Cause, DroppedView, Event, Find, RoomView, Trial},
     train::{
-        config::{ConfigIssue, InEffect, RunConfig, held_back, plan::StagePlan, toml_patch},
+        config::{ConfigIssue, DROPOUT, InEffect, RunConfig, held_back, plan::StagePlan, toml_patch},
         corpus::{
             Corpus, Marks,
             live::{Found, Fresh, Trying},
         },
         error::TrainError,
+        open::footprint::{Wanted, fit},
         stages::{
-            edit_log,
+            edit_log::{self, LiveSettings},
             knobs::{Knobs, Turn, Values},
         },
     },
@@ -27,6 +28,18 @@ use crate::{
 
 /// One key press changes a source's share by one in this many parts.
 const PARTS: f64 = 20.0;
+
+/// A value of run.toml among the settings of an edit.
+type Value = fn(&LiveSettings) -> toml::Value;
+
+/// The keys of run.toml whose values a stage of text logs as edits.
+const LOGGED: [(&str, Value); 4] = [
+    ("learning_rate", |s| toml::Value::Float(s.learning_rate)),
+    ("batch_size", |s| toml::Value::Integer(s.shape.rows as i64)),
+    ("gradient_accumulation_steps", |s| toml::Value::Integer(s.shape.micros as i64)),
+    // With the digits of its f32.
+    (DROPOUT, |s| toml::Value::Float(s.dropout.unwrap_or(0.0).to_string().parse().unwrap_or(0.0))),
+];
 
 /// A change that could not be logged yet, and so has no effect.
 struct Edit {
@@ -97,6 +110,9 @@ impl LiveData {
         let stage = core.stage;
         let path =
             if key.contains('.') || RunConfig::is_top_level(key) { key.to_owned() } else { format!("{stage}.{key}") };
+        if path == DROPOUT && !stage.draws_text() {
+            return TrainError::refused(format!("{stage} has no dropout; set {path} while pretrain or sft trains"));
+        }
         let refused = |e: ConfigIssue| TrainError::Refused(e.to_string());
         let before = core.view().config()?;
         let after = toml_patch::keys(&before, &[(path.clone(), value.to_owned())]).map_err(refused)?;
@@ -111,6 +127,7 @@ impl LiveData {
                 "{path} was set by an option when danlu was started; start it without the option to change the key here"
             ));
         }
+        has_room(core, &config, &plan).map_err(|e| TrainError::Refused(format!("{path} stays as it is: {e}")))?;
         let waits = held_back(&core.config, &config, stage)?.contains(&path);
         self.rewrite(core, |_| Ok(after.clone()))?;
         if core.work.text().is_some() {
@@ -157,10 +174,14 @@ impl LiveData {
     pub(super) fn show_config(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         let Some(in_effect) = &mut self.in_effect else { return Ok(()) };
         if let Some(text) = core.work.text() {
-            // While steps are repeated, the rate is that of the time, not run.toml's.
-            let rate = text.learning_rate();
-            let since = edit_log::rate_since(core.view(), core.stage, core.submitted as u64)?;
-            in_effect.set_rate(rate, since.map(|step| step as usize + 1));
+            // While steps are repeated, the values are those of the time, not run.toml's.
+            let now = text.settings().clone();
+            let mut line = edit_log::line(core.view(), core.stage)?;
+            edit_log::fill_dropout(&mut line, now.dropout);
+            for (key, of) in LOGGED {
+                let since = edit_log::since(&line, core.submitted as u64, of);
+                in_effect.set(key, &of(&now), since.map(|step| step as usize + 1));
+            }
         }
         core.out.show(Event::Config(in_effect.settings().to_vec()));
         Ok(())
@@ -223,7 +244,13 @@ impl LiveData {
         }
         let Some(text) = core.work.text() else { return Ok(()) };
         let step = text.free_from(core.submitted as u64);
-        let proposed = config.plan(stage).map_err(TrainError::from).and_then(|plan| {
+        let room = config.plan(stage).map_err(TrainError::from).and_then(|plan| {
+            has_room(core, &config, &plan)?;
+            Ok(plan)
+        });
+        let Some(text) = core.work.text() else { return Ok(()) };
+        let proposed = room.and_then(|plan| {
+            text.prepare_for(&mut core.open.device, &plan)?;
             let entry = text.propose(&core.open.run, step, (&plan, &config), corpus.as_ref(), cause)?;
             Ok((plan, entry))
         });
@@ -356,6 +383,14 @@ impl LiveData {
     }
 }
 
+/// Refuses larger batches than the memory has room for.
+fn has_room(core: &Core<'_>, config: &RunConfig, plan: &StagePlan) -> Result<(), TrainError> {
+    if !core.stage.draws_text() || plan.batch_size <= core.plan.batch_size {
+        return Ok(());
+    }
+    fit(&core.open.device, Wanted { stage: core.stage, config, rewards: false, drawn: true })
+}
+
 /// The settings that a stage without text can change while it trains, as a configuration has them.
 fn values(core: &Core<'_>, config: &RunConfig, plan: &StagePlan) -> Values {
     let kl_coef = core.work.kl_coef().map(|_| config.settings(core.stage).kl_coef);
@@ -376,6 +411,7 @@ fn emit_turn(core: &mut Core<'_>, turn: Turn, replayed: bool) {
         text: turn.text,
         sources: core.work.sources(),
         learning_rate: turn.knobs.learning_rate,
+        batch: 0,
         seconds: None,
         replayed,
     };

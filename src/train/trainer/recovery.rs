@@ -402,11 +402,12 @@ mod tests {
             count += figures.ranked(&there).len() + figures.stale();
         }
         for stage in StageId::ALL {
-            let turns = edit_log::line(&view, stage)?.iter().map(|entry| entry.step).collect();
+            let line = edit_log::line(&view, stage)?;
+            let turns = line.iter().map(|entry| entry.step).collect();
             let guard = RunConfig::default().guard_settings();
             let recovery = Recovery::open(&view, (stage, 2, Some(600)), guard, turns)?;
             count += usize::from(recovery.before().is_some()) + recovery.factor(3, 1e-3).to_bits() as usize % 2;
-            edit_log::rate_since(&view, stage, 2)?;
+            edit_log::since(&line, 2, |s| s.learning_rate);
             for mut past in replay::past(&view, stage, 2, true)?.stages {
                 edit_log::add_unreported(&view, &mut past)?;
                 count += past.events.len();

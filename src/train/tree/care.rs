@@ -57,7 +57,7 @@ pub fn remove_checkpoint(disk: &Arc<dyn Fs>, open: Option<&Saver>, dir: &Path, n
         .checkpoints
         .iter()
         .find(|line| line.checkpoint == name)
-        .ok_or_else(|| TrainError::Refused(format!("{} has no checkpoint {name}", shown(dir))))?;
+        .ok_or_else(|| TrainError::Refused(format!("there is no checkpoint {name} in {}", shown(dir))))?;
     if !line.needed_by.is_empty() {
         let by = line.needed_by.join(", ");
         return Err(TrainError::Refused(format!("{name} is not removed: {by} began from it or learns from it")));
@@ -106,7 +106,7 @@ fn shown(dir: &Path) -> String {
 }
 
 fn named(view: &RunView, name: &str) -> Result<CheckpointId, TrainError> {
-    let missing = || TrainError::Refused(format!("{} has no checkpoint {name}", shown(view.dir())));
+    let missing = || TrainError::Refused(format!("there is no checkpoint {name} in {}", shown(view.dir())));
     view.checkpoints().named(name)?.ok_or_else(missing)
 }
 

@@ -9,9 +9,10 @@ use std::{
 
 use super::{
     care::{pin, remove_checkpoint, remove_whole_run, rename},
-    compare::compare,
+    compare::{MOST_COMPARED, compare},
     fork::{Forking, NoPoint, fork},
     survey::{Survey, survey},
+    trained::trained,
 };
 use crate::{
     protocol::{Care, Command, Event, InspectedRow, Inspection},
@@ -73,6 +74,10 @@ pub(in crate::train) fn look(disk: &Arc<dyn Fs>, dir: &Path, command: &Command) 
     match command {
         Command::ShowRuns => Some(survey(disk, runs).map(|Survey { runs, unread }| Event::Runs { runs, unread })),
         Command::Compare { runs } => Some(compared(runs)),
+        Command::ShowTrained { runs } => {
+            let views = runs.iter().take(MOST_COMPARED).filter_map(|run| RunView::open(Arc::clone(disk), run).ok());
+            Some(Ok(Event::Trained(views.map(|view| trained(&view)).collect())))
+        }
         Command::Inspect { path } => Some(inspected(disk, path)),
         _ => None,
     }

@@ -1,13 +1,14 @@
 //! The runs of a folder: their list, forks, comparison and care.
 //!
 //! `survey` reads what lies in the runs; `fork` makes a new run of a checkpoint; `compare` puts up to four runs side by
-//! side; `care` renames, pins and removes; `explorer` does all of it on a thread beside the training. Reading takes no lock.
+//! side, and `trained` reads their training losses; `care` renames, pins and removes; `explorer` does all of it on a thread beside the training. Reading takes no lock.
 
 mod care;
 mod compare;
 mod explorer;
 mod fork;
 mod survey;
+mod trained;
 
 pub(crate) use self::explorer::Explorer;
 pub use self::{

@@ -58,7 +58,7 @@ impl Entry {
 
 /// The rows that match the typed text, best first.
 pub fn search(actions: &'static [Action], state: &AppState, typed: &str) -> Vec<Entry> {
-    let line = spoken::parse(state, typed);
+    let line = spoken::parse(typed);
     let said = line.as_ref().map(|(spoken, args)| (*spoken, !args.is_empty()));
     // A line with arguments is nothing else.
     if let Some((spoken, true)) = said {
@@ -88,8 +88,10 @@ pub fn search(actions: &'static [Action], state: &AppState, typed: &str) -> Vec<
         found.extend(score.map(|score| (score.max(late), Entry::Say(spoken, false))));
     }
     found.sort_by_key(|f| f.0);
+    // One that does not apply now says why, behind what does.
     if let Some((spoken, _)) = said {
-        found.insert(0, (0, Entry::Say(spoken, true)));
+        let at = if spoken::offered(state, spoken) { 0 } else { found.len() };
+        found.insert(at, (0, Entry::Say(spoken, true)));
     }
     found.into_iter().map(|f| f.1).collect()
 }
@@ -114,7 +116,7 @@ pub(super) fn run(actions: &'static [Action], state: &mut AppState) -> Vec<Cmd> 
     };
     let typed = field.text().to_owned();
     let (mut field, why) = if *named {
-        let args = spoken::parse(state, &typed).map(|(_, args)| args).unwrap_or_default();
+        let args = spoken::parse(&typed).map(|(_, args)| args).unwrap_or_default();
         match spoken::run(state, spoken, &args) {
             Ok(cmds) => return cmds,
             Err(why) => (field, Some(why)),

@@ -1,7 +1,8 @@
 //! Commands with arguments, typed into the palette: `lr 2e-4`, `temp 0.7`, `step 10`.
 
+use super::why;
 use crate::{
-    base::fold::half_width,
+    base::{StageId, fold::half_width},
     protocol::Command,
     ui::{
         state::{
@@ -26,8 +27,8 @@ pub struct Spoken {
     pub usage: Tr,
     /// What it does.
     pub title: Tr,
-    /// Whether it applies now.
-    enabled: fn(&AppState) -> bool,
+    /// Why it does not apply now.
+    refused: fn(&AppState) -> Option<Tr>,
     /// What an argument may be, or its value now: offered by Tab.
     offers: fn(&AppState) -> Vec<String>,
     /// Carries it out.
@@ -79,14 +80,31 @@ fn now(state: &AppState, path: &str) -> Vec<String> {
     state.config.iter().filter(|k| k.path() == path || k.path() == own).map(|k| k.value.to_string()).take(1).collect()
 }
 
-fn commanded(state: &AppState) -> bool {
-    state.is_commanded()
+/// Nothing is refused.
+fn free(_: &AppState) -> Option<Tr> {
+    None
 }
 
-/// Whether the live stage has a key of its own.
-fn has(state: &AppState, name: &str) -> bool {
+/// Refused while nothing can be commanded.
+fn commanded(state: &AppState) -> Option<Tr> {
+    (!state.is_commanded()).then(|| why::not_now(state).unwrap_or(strings::WHY_NOT_NOW))
+}
+
+/// Refused besides where the live stage has no such key of its own.
+fn has(state: &AppState, name: &str) -> Option<Tr> {
     let stage = state.live().short();
-    state.is_commanded() && state.config.iter().any(|k| k.table == stage && k.name == name)
+    let there = state.config.iter().any(|k| k.table == stage && k.name == name);
+    commanded(state).or((!there).then_some(strings::WHY_NO_SUCH_KEY))
+}
+
+/// Refused besides where the live stage trains without dropout.
+fn drops(state: &AppState) -> Option<Tr> {
+    let text = state.live().id.is_none_or(StageId::draws_text);
+    commanded(state).or((!text).then_some(strings::WHY_NO_DROPOUT))
+}
+
+fn charted(state: &AppState) -> Option<Tr> {
+    (!state.has_charts()).then_some(strings::WHY_NO_CHART)
 }
 
 const ABOVE_ZERO: Tr = Tr("大于 0 的数", "a number above 0");
@@ -96,12 +114,12 @@ const BELOW_ONE: Tr = Tr("不小于 0、小于 1 的数", "a number of at least 
 
 /// The rows of keys with a number.
 macro_rules! key {
-    ($names:expr, $usage:literal, $zh:literal, $en:literal, $path:literal, $holds:expr, $range:expr, $reopens:literal, $enabled:expr) => {
+    ($names:expr, $usage:literal, $zh:literal, $en:literal, $path:literal, $holds:expr, $range:expr, $reopens:literal, $refused:expr) => {
         Spoken {
             names: &$names,
             usage: Tr($usage, $usage),
             title: Tr($zh, $en),
-            enabled: $enabled,
+            refused: $refused,
             offers: |s| now(s, $path),
             run: |s, args| {
                 let value = number(args, Tr($usage, $usage), $holds, $range)?;
@@ -113,12 +131,12 @@ macro_rules! key {
 
 /// The same with a whole number.
 macro_rules! count {
-    ($names:expr, $usage:literal, $zh:literal, $en:literal, $path:literal, $least:literal, $reopens:literal, $enabled:expr) => {
+    ($names:expr, $usage:literal, $zh:literal, $en:literal, $path:literal, $least:literal, $reopens:literal, $refused:expr) => {
         Spoken {
             names: &$names,
             usage: Tr($usage, $usage),
             title: Tr($zh, $en),
-            enabled: $enabled,
+            refused: $refused,
             offers: |s| now(s, $path),
             run: |s, args| {
                 let value = whole(args, Tr($usage, $usage), $least)?;
@@ -144,8 +162,8 @@ pub const SPOKEN: &[Spoken] = &[
     count!(
         ["batch", "batch_size", "批大小"],
         "batch 16",
-        "每批行数；保存后重新打开阶段",
-        "rows of a batch; the stage is saved and opened again",
+        "每批行数：预训练和微调从下一步起，其他阶段保存后重新打开",
+        "rows of a batch: of pretraining and fine-tuning from the next step on; other stages are opened again",
         "batch_size",
         1,
         true,
@@ -154,8 +172,8 @@ pub const SPOKEN: &[Spoken] = &[
     count!(
         ["accumulation", "gradient_accumulation_steps", "梯度累积"],
         "accumulation 2",
-        "每步的微批数；保存后重新打开阶段",
-        "micro-batches of a step; the stage is saved and opened again",
+        "每步的微批数，从下一步起",
+        "micro-batches of a step, from the next step on",
         "gradient_accumulation_steps",
         1,
         true,
@@ -164,13 +182,13 @@ pub const SPOKEN: &[Spoken] = &[
     key!(
         ["dropout"],
         "dropout 0.1",
-        "dropout；保存后重新打开阶段",
-        "dropout; the stage is saved and opened again",
+        "残差分支的 dropout，从下一步起",
+        "dropout on the residual branches, from the next step on",
         "model.dropout",
         |x| (0.0..1.0).contains(&x),
         BELOW_ONE,
-        true,
-        commanded
+        false,
+        drops
     ),
     key!(
         ["kl", "kl_coef"],
@@ -259,7 +277,7 @@ pub const SPOKEN: &[Spoken] = &[
         names: &["set", "设置"],
         usage: Tr("set 键 值", "set KEY VALUE"),
         title: Tr("设置 run.toml 的一个键", "set a key of run.toml"),
-        enabled: commanded,
+        refused: commanded,
         offers: |s| s.config.iter().map(ConfigKey::path).collect(),
         run: |s, args| match args {
             [key, value @ ..] if !value.is_empty() => Ok(set(s, key, &value.join(" "), false)),
@@ -270,7 +288,7 @@ pub const SPOKEN: &[Spoken] = &[
         names: &["step", "单步"],
         usage: Tr("step 10", "step 10"),
         title: Tr("暂停时训练这么多步，然后再暂停", "while paused: train so many steps, then pause"),
-        enabled: commanded,
+        refused: commanded,
         offers: |_| vec!["1".to_owned()],
         run: |s, args| {
             let steps = if args.is_empty() { Ok("1".to_owned()) } else { whole(args, Tr("step 10", "step 10"), 1) }?;
@@ -284,7 +302,7 @@ pub const SPOKEN: &[Spoken] = &[
             "保存并重新打开这个阶段，采用等待中的设置",
             "save and open the stage again, with the settings that wait",
         ),
-        enabled: commanded,
+        refused: commanded,
         offers: |_| Vec::new(),
         run: |s, _| Ok(stages::reopen(s)),
     },
@@ -292,7 +310,7 @@ pub const SPOKEN: &[Spoken] = &[
         names: &["goto", "转到"],
         usage: Tr("goto 1200", "goto 1200"),
         title: Tr("十字线转到这一步", "put the crosshair at a step"),
-        enabled: AppState::has_charts,
+        refused: charted,
         offers: |s| vec![s.shown().steps_done().to_string()],
         run: |s, args| {
             let step: usize = whole(args, Tr("goto 1200", "goto 1200"), 0)?.parse().unwrap_or(0);
@@ -308,7 +326,7 @@ pub const SPOKEN: &[Spoken] = &[
         names: &["fork", "分叉"],
         usage: Tr("fork 键=值 ...", "fork KEY=VALUE ..."),
         title: Tr("从最新的检查点分叉出新的 run", "fork a new run at the newest checkpoint"),
-        enabled: commanded,
+        refused: commanded,
         offers: |_| Vec::new(),
         run: |s, args| {
             let mut sets = Vec::new();
@@ -325,7 +343,7 @@ pub const SPOKEN: &[Spoken] = &[
         names: &["export", "导出"],
         usage: Tr("export svg|txt|csv [screen] [文件]", "export svg|txt|csv [screen] [FILE]"),
         title: Tr("导出正在看的面板，或整个屏幕", "export the focused panel, or the screen"),
-        enabled: commanded,
+        refused: commanded,
         offers: |_| ["svg", "txt", "csv"].map(str::to_owned).to_vec(),
         run: export,
     },
@@ -333,7 +351,7 @@ pub const SPOKEN: &[Spoken] = &[
         names: &["lang", "语言"],
         usage: Tr("lang zh|en", "lang zh|en"),
         title: Tr("界面语言", "language of the screen"),
-        enabled: |_| true,
+        refused: free,
         offers: |_| ["zh", "en"].map(str::to_owned).to_vec(),
         run: |s, args| {
             s.speak(match args {
@@ -349,7 +367,7 @@ pub const SPOKEN: &[Spoken] = &[
         names: &["theme", "配色"],
         usage: Tr("theme 名字", "theme NAME"),
         title: Tr("配色", "colours"),
-        enabled: |_| true,
+        refused: free,
         offers: |s| Palette::ALL.iter().map(|p| p.name().get(s.lang).to_owned()).collect(),
         run: |s, args| {
             let name = one(args, Tr("theme 名字", "theme NAME"))?;
@@ -388,27 +406,30 @@ fn export(state: &mut AppState, args: &[&str]) -> Done {
     Ok(questions::export(state, Export { panel, format, path }))
 }
 
-/// The command that a typed line names, and its arguments. A name alone counts if it takes none or something follows.
-pub fn parse<'t>(state: &AppState, typed: &'t str) -> Option<(&'static Spoken, Vec<&'t str>)> {
+/// The command that a typed line names, and its arguments.
+pub fn parse(typed: &str) -> Option<(&'static Spoken, Vec<&str>)> {
     let mut words = typed.split_whitespace();
     let name: String = words.next()?.chars().map(half_width).flat_map(char::to_lowercase).collect();
     let spoken = SPOKEN.iter().find(|s| s.names.contains(&name.as_str()))?;
-    (spoken.enabled)(state).then(|| (spoken, words.collect()))
+    Some((spoken, words.collect()))
 }
 
-/// Carries out a typed line.
+/// Carries out a typed line, or says why it does not apply now.
 pub(super) fn run(state: &mut AppState, spoken: &Spoken, args: &[&str]) -> Done {
-    (spoken.run)(state, args)
+    match (spoken.refused)(state) {
+        Some(why) => Err(why.into()),
+        None => (spoken.run)(state, args),
+    }
 }
 
 /// Whether a command is offered now.
 pub(super) fn offered(state: &AppState, spoken: &Spoken) -> bool {
-    (spoken.enabled)(state)
+    (spoken.refused)(state).is_none()
 }
 
 /// The line with its last word completed, or the next of the words that it may be; None if there is nothing to complete.
 pub(super) fn completed(state: &AppState, typed: &str) -> Option<String> {
-    let (spoken, args) = parse(state, typed)?;
+    let (spoken, args) = parse(typed)?;
     if args.is_empty() && !typed.ends_with(char::is_whitespace) {
         return Some(format!("{typed} "));
     }

@@ -168,7 +168,11 @@ impl Axis<'_> {
     pub(super) fn ticks(&self, most: f64) -> Vec<(f64, String)> {
         let (from, to) = self.range();
         let time = self.pace.is_some() && self.unit == Abscissa::Time;
-        let inner = if time { time_ticks(from, to, most) } else { linear_ticks(from, to, most) };
+        let mut inner = if time { time_ticks(from, to, most) } else { linear_ticks(from, to, most) };
+        if !time {
+            // Steps and tokens are whole.
+            inner.retain(|tick| tick.fract() == 0.0);
+        }
         let label = |value: f64| if time { time_label(value) } else { step_label(value) };
         let place = |value: f64| ((value - from) / (to - from), label(value));
         [to, from].into_iter().chain(inner).map(place).collect()

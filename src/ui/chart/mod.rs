@@ -65,12 +65,13 @@ struct Column {
 /// The visible part of a curve.
 struct Visible {
     columns: Vec<Option<Column>>,
-    /// The nearest values left and right of it, with their places in dots: lines lead there.
-    outside: [Option<(f64, f64)>; 2],
+    /// The dots of its line.
+    line: Vec<(usize, f64)>,
 }
 
-fn columns(curve: &Curve, axis: &Axis, wide: usize) -> Visible {
+fn visible(curve: &Curve, axis: &Axis, wide: usize) -> Visible {
     let mut columns: Vec<Option<Column>> = vec![None; wide];
+    // The nearest values left and right of it, with their places in dots: lines lead there.
     let mut outside = [None, None];
     let dots = wide.saturating_sub(1) as f64;
     let part = curve.series.within(axis.steps.0, axis.steps.1);
@@ -113,37 +114,35 @@ fn columns(curve: &Curve, axis: &Axis, wide: usize) -> Visible {
             }));
         }
     }
-    Visible { columns, outside }
+    let line = if curve.points { Vec::new() } else { line(&columns, outside) };
+    Visible { columns, line }
 }
 
-impl Visible {
-    /// The line's dots, with those at the ends where it leaves the chart. A value that is not finite is a gap.
-    fn line(&self) -> Vec<(usize, f64)> {
-        let inside = || self.columns.iter().enumerate().filter_map(|(x, c)| Some((x, (*c)?)));
-        let mut dots: Vec<(usize, f64)> =
-            inside().filter(|(_, c)| c.line.is_finite() || c.broken).map(|(x, c)| (x, c.line)).collect();
-        let at = |to: f64, a: (f64, f64), b: (f64, f64)| {
-            let share = if b.0 > a.0 { ((to - a.0) / (b.0 - a.0)).clamp(0.0, 1.0) } else { 1.0 };
-            a.1 + (b.1 - a.1) * share
-        };
-        let end = self.columns.len().saturating_sub(1);
-        let [before, after] = self.outside;
-        if let (Some(before), Some(after), true) = (before, after, dots.is_empty()) {
-            let of = |x: usize| (x, at(x as f64, before, after));
-            return [of(0), of(end)].into_iter().filter(|d| d.1.is_finite()).collect();
-        }
-        if let (Some(before), Some((x, y))) = (before, dots.first().copied().filter(|d| d.0 > 0)) {
-            let y = at(0.0, before, (x as f64, y));
-            if y.is_finite() {
-                dots.insert(0, (0, y));
-            }
-        }
-        if let (Some(after), Some((x, y))) = (after, dots.last().copied().filter(|d| d.0 < end)) {
-            let y = at(end as f64, (x as f64, y), after);
-            dots.extend(y.is_finite().then_some((end, y)));
-        }
-        dots
+/// A line's dots, with those at the ends where it leaves the chart. A value that is not finite is a gap.
+fn line(columns: &[Option<Column>], [before, after]: [Option<(f64, f64)>; 2]) -> Vec<(usize, f64)> {
+    let inside = columns.iter().enumerate().filter_map(|(x, c)| Some((x, (*c)?)));
+    let mut dots: Vec<(usize, f64)> =
+        inside.filter(|(_, c)| c.line.is_finite() || c.broken).map(|(x, c)| (x, c.line)).collect();
+    let at = |to: f64, a: (f64, f64), b: (f64, f64)| {
+        let share = if b.0 > a.0 { ((to - a.0) / (b.0 - a.0)).clamp(0.0, 1.0) } else { 1.0 };
+        a.1 + (b.1 - a.1) * share
+    };
+    let end = columns.len().saturating_sub(1);
+    if let (Some(before), Some(after), true) = (before, after, dots.is_empty()) {
+        let of = |x: usize| (x, at(x as f64, before, after));
+        return [of(0), of(end)].into_iter().filter(|d| d.1.is_finite()).collect();
     }
+    if let (Some(before), Some((x, y))) = (before, dots.first().copied().filter(|d| d.0 > 0)) {
+        let y = at(0.0, before, (x as f64, y));
+        if y.is_finite() {
+            dots.insert(0, (0, y));
+        }
+    }
+    if let (Some(after), Some((x, y))) = (after, dots.last().copied().filter(|d| d.0 < end)) {
+        let y = at(end as f64, (x as f64, y), after);
+        dots.extend(y.is_finite().then_some((end, y)));
+    }
+    dots
 }
 
 /// A change, marked at its step.
@@ -183,10 +182,8 @@ impl Plot<'_> {
     fn scale(&self, parts: &[Visible]) -> Option<Scale> {
         let (mut low, mut high) = self.holds.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
         for (curve, part) in self.curves.iter().zip(parts) {
-            if !curve.points {
-                for (_, value) in part.line().iter().filter(|d| d.1.is_finite()) {
-                    (low, high) = (low.min(*value), high.max(*value));
-                }
+            for (_, value) in part.line.iter().filter(|d| d.1.is_finite()) {
+                (low, high) = (low.min(*value), high.max(*value));
             }
             for column in part.columns.iter().flatten() {
                 let values: &[f64] = if curve.band.is_some() || curve.points {
@@ -213,7 +210,7 @@ impl Plot<'_> {
         let inside = |left: u16| Rect { x: area.x + left, width: area.width - left, height: high, ..area };
         let seen = |inner: Rect| -> Vec<_> {
             let wide = Canvas::new(inner).dots_wide();
-            self.curves.iter().map(|c| columns(c, &self.axis, wide)).collect()
+            self.curves.iter().map(|c| visible(c, &self.axis, wide)).collect()
         };
         let mut parts = seen(inside(left));
         let scale = self.scale(&parts);
@@ -299,7 +296,7 @@ impl Plot<'_> {
                 continue;
             }
             let mut before: Option<(usize, usize)> = None;
-            for (x, value) in part.line() {
+            for &(x, value) in &part.line {
                 if !value.is_finite() {
                     before = None;
                     continue;
@@ -311,8 +308,8 @@ impl Plot<'_> {
         }
         canvas.paint(buf, glyphs, &styles, &ascii);
         for (curve, part) in self.curves.iter().zip(&parts).filter(|(curve, _)| !curve.name.is_empty()) {
-            let end = part.line().into_iter().rev().find(|dot| dot.1.is_finite());
-            if let Some((x, value)) = end {
+            let end = part.line.iter().rev().find(|dot| dot.1.is_finite());
+            if let Some(&(x, value)) = end {
                 let latest = inner.right().saturating_sub(width(curve.name) as u16);
                 let x = (inner.x + (x / 2) as u16 + 1).min(latest).max(inner.x);
                 put(buf, x, inner.y + (to_dot(value) / 4) as u16, inner.right(), curve.name, curve.line);

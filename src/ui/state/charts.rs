@@ -69,7 +69,8 @@ impl Stage {
         let planned = self.run.as_ref().map_or(1, |r| r.info.steps).max(done as usize).max(1);
         let mut end = planned as f64;
         while !self.charts.planned && end >= 2.0 * FEW && 1.05 * done <= end / 2.0 {
-            end /= 2.0;
+            // Whole steps, as the axis names them.
+            end = (end / 2.0).ceil();
         }
         end
     }

@@ -98,6 +98,8 @@ pub enum Request {
     Tree,
     /// Compare runs.
     Compare,
+    /// Send the training losses of runs.
+    Trained,
     /// Send what is in a checkpoint.
     Inspect,
     /// Make a fork.
@@ -132,7 +134,7 @@ pub struct Trouble {
     /// The kind.
     pub fault: Fault,
     /// The reason, and what to do.
-    pub text: Clean,
+    pub text: Both,
     /// Whether the user closed it.
     pub read: bool,
 }
@@ -509,7 +511,7 @@ impl AppState {
     /// Shows a failure until it is cleared.
     pub fn trip(&mut self, fault: Fault, text: &str) {
         (self.saving, self.stages.live_mut().probing) = (false, false);
-        self.trouble = Some(Trouble { fault, text: Clean::line(text), read: false });
+        self.trouble = Some(Trouble { fault, text: Both::trainer(text), read: false });
     }
 
     /// Shows a notice.
@@ -554,5 +556,5 @@ pub fn whose(who: Who, stage: Option<StageId>) -> Tr {
 
 /// The log line of a refusal.
 pub(crate) fn refusal(why: &Both) -> Both {
-    Both::new(|lang| format!("{}: {}", strings::LOG_REFUSED.get(lang), why.get(lang)))
+    Both::new(|lang| strings::labelled(lang, strings::LOG_REFUSED, why.get(lang)))
 }

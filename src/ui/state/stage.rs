@@ -7,6 +7,7 @@ use super::{
     batch::{Batch, Spot},
     feedback::Feedback,
     frame::View,
+    log::Both,
     steps::Charts,
     vote::differences,
 };
@@ -143,6 +144,9 @@ impl Run {
         }
         self.info.sources.clone_from(&edit.sources);
         self.info.learning_rate = edit.learning_rate;
+        if edit.batch > 0 {
+            self.info.batch = edit.batch;
+        }
     }
 }
 
@@ -156,7 +160,7 @@ pub struct Change {
     /// The cause; None for an unusable edit.
     pub cause: Option<Cause>,
     /// What changed.
-    pub text: Clean,
+    pub text: Both,
     /// Seconds from the disk to the batch.
     pub seconds: Option<f64>,
     /// Whether the step is repeated after a resume.
@@ -512,7 +516,7 @@ impl Stage {
             at,
             step: edit.step,
             cause: Some(edit.cause),
-            text: Clean::line(&strings::plain(&edit.text)),
+            text: Both::new(|lang| strings::change(lang, &edit.text)),
             seconds: edit.seconds,
             replayed: edit.replayed,
         };

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     base::StageName,
-    protocol::{Comparison, Inspection, TreeCheckpoint, TreeRun, fork_parents},
+    protocol::{Comparison, Inspection, TrainedRun, TreeCheckpoint, TreeRun, fork_parents},
     ui::{editor::Editor, series::Series},
 };
 
@@ -34,6 +34,22 @@ pub enum Naming {
     Fork(PathBuf, String),
 }
 
+/// Steps after which a moving average has forgotten what was before, to a fourth part.
+const FORGOTTEN: u64 = 64;
+
+/// A run that is laid over the charts.
+#[derive(Clone, Copy, Debug)]
+pub struct Overlaid<'t> {
+    /// Its place in the comparison.
+    pub number: usize,
+    /// The run.
+    pub run: &'t TreeRun,
+    /// Its held-out curve.
+    pub held_out: Option<&'t Series>,
+    /// Its training loss.
+    pub trained: Option<&'t Series>,
+}
+
 /// The tree.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
@@ -55,6 +71,8 @@ pub struct Tree {
     pub comparison: Option<Comparison>,
     /// The held-out curves by run and stage.
     curves: BTreeMap<(PathBuf, String), Series>,
+    /// The training losses of the picked runs by run and stage.
+    trained: BTreeMap<(PathBuf, String), Series>,
     /// Whether the tensors of the chosen checkpoint are shown.
     pub inspecting: bool,
     /// The newest tensors that came, and rows scrolled in them.
@@ -125,20 +143,38 @@ impl Tree {
         self.curves.get(&(run.to_owned(), stage.to_string()))
     }
 
-    /// The other runs that are compared, with their curve of this metric in a stage and their numbers in the comparison.
+    /// Takes in training losses; those of runs that are no longer picked are forgotten.
+    pub fn set_trained(&mut self, runs: &[TrainedRun]) {
+        self.trained.retain(|(path, _), _| self.picked.contains(path));
+        for run in runs.iter().filter(|run| self.picked.contains(&run.path)) {
+            for curve in &run.curves {
+                let mut series = Series::default();
+                for (step, loss) in &curve.points {
+                    // The moving average counts steps; beyond so many it has forgotten all before.
+                    (0..curve.every.clamp(1, FORGOTTEN)).for_each(|_| series.push(*step as usize, *loss));
+                }
+                self.trained.insert((run.path.clone(), curve.stage.to_string()), series);
+            }
+        }
+    }
+
+    /// The other runs that are compared, with their curves of a stage, as far as they have any: the training loss, and
+    /// the held-out curve if it is of this metric.
     pub fn overlaid<'t>(
         &'t self,
         stage: &'t StageName,
         metric: &'t str,
         here: Option<&'t PathBuf>,
-    ) -> impl Iterator<Item = (usize, &'t TreeRun, &'t Series)> {
+    ) -> impl Iterator<Item = Overlaid<'t>> {
         let runs = self.runs.iter().flatten();
-        let of = move |path: &PathBuf| {
-            let run = runs.clone().find(|run| run.path == *path)?;
-            run.curves.iter().any(|c| c.stage == *stage && c.metric == metric).then_some(run)
-        };
         let others = self.picked.iter().enumerate().filter(move |(_, path)| Some(*path) != here);
-        others.filter_map(move |(number, path)| Some((number, of(path)?, self.curve(path, stage)?)))
+        others.filter_map(move |(number, path)| {
+            let run = runs.clone().find(|run| run.path == *path)?;
+            let is_of = run.curves.iter().any(|c| c.stage == *stage && c.metric == metric);
+            let held_out = self.curve(path, stage).filter(|_| is_of);
+            let trained = self.trained.get(&(path.clone(), stage.to_string()));
+            (held_out.is_some() || trained.is_some()).then_some(Overlaid { number, run, held_out, trained })
+        })
     }
 
     /// The stage whose curves are drawn: that of the chosen row, or the furthest of its run.

@@ -1,7 +1,10 @@
 //! Texts of the config pane.
 
 use super::lang::{Lang, Tr, strings};
-use crate::{protocol::Origin, ui::text::grouped};
+use crate::{
+    protocol::Origin,
+    ui::text::{grouped, plural},
+};
 
 strings! {
     CONFIG_TITLE = "配置 run.toml", "configuration run.toml";
@@ -42,7 +45,7 @@ pub fn set_by(lang: Lang, origin: Origin) -> &'static str {
 pub fn config_count(lang: Lang, keys: usize, differ: usize) -> String {
     match lang {
         Lang::Zh => format!("{keys} 个键，{differ} 个不是默认值"),
-        Lang::En => format!("{keys} keys, {differ} not default"),
+        Lang::En => format!("{}, {differ} not default", plural(keys as u64, "key")),
     }
 }
 

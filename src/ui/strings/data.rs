@@ -2,9 +2,13 @@
 
 use super::{
     lang::{Lang, Tr, strings},
+    notes::change,
     screen::at_step,
 };
-use crate::{protocol::Cause, ui::text::grouped};
+use crate::{
+    protocol::Cause,
+    ui::text::{grouped, plural},
+};
 
 strings! {
     DATA = "数据", "data";
@@ -113,14 +117,9 @@ pub fn from_step(lang: Lang, step: usize) -> String {
     }
 }
 
-/// A change without characters that are two cells wide on some terminals.
-pub fn plain(text: &str) -> String {
-    text.replace('→', "->").replace('−', "-")
-}
-
 /// A change as a line of the log.
 pub fn edited(lang: Lang, step: usize, by: Cause, text: &str, seconds: Option<f64>, replayed: bool) -> String {
-    let mut facts = vec![plain(text), from_step(lang, step), cause(by).get(lang).to_owned()];
+    let mut facts = vec![change(lang, text), from_step(lang, step), cause(by).get(lang).to_owned()];
     facts.extend(seconds.map(|s| format!("{s:.1} s")));
     facts.extend(replayed.then(|| REPLAYED.get(lang).to_owned()));
     facts.join("  ")
@@ -141,10 +140,10 @@ pub fn edited_ago(lang: Lang, seconds: u64) -> String {
 
 /// `已统计 1,204 / 9,000 篇`.
 pub fn counted(lang: Lang, documents: u64, of: u64) -> String {
-    let (documents, of) = (grouped(documents), grouped(of));
+    let (documents, total, of) = (grouped(documents), of, grouped(of));
     match lang {
         Lang::Zh => format!("已统计 {documents} / {of} 篇"),
-        Lang::En => format!("{documents} of {of} documents counted"),
+        Lang::En => format!("{documents} of {} counted", plural(total, "document")),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     protocol::{Choice, TextFeature},
-    ui::text::grouped,
+    ui::text::{grouped, plural},
 };
 
 strings! {
@@ -112,7 +112,7 @@ pub fn feature(lang: Lang, feature: &TextFeature) -> String {
     match (feature, lang) {
         (TextFeature::Length, _) => name(LENGTH),
         (TextFeature::AtLeast(n), Lang::Zh) => format!("至少 {n} 字"),
-        (TextFeature::AtLeast(n), Lang::En) => format!("{n} characters or more"),
+        (TextFeature::AtLeast(n), Lang::En) => format!("{} or more", plural(u64::from(*n), "character")),
         (TextFeature::Lines, _) => name(Tr("换行", "line breaks")),
         (TextFeature::Count(mark), Lang::Zh) => format!("{mark} 的个数"),
         (TextFeature::Count(mark), Lang::En) => format!("number of {mark}"),
@@ -133,7 +133,8 @@ pub fn ended_early(lang: Lang, step: usize, best: usize, figure: f64, evaluation
     match lang {
         Lang::Zh => format!("第 {step} 步提前结束：连续 {evaluations} 次评测没有好过第 {best} 步的 {figure:.3}"),
         Lang::En => format!(
-            "ended early at step {step}: {evaluations} evaluations without a better held-out figure than {figure:.3} at step {best}"
+            "ended early at step {step}: {} without a better held-out figure than {figure:.3} at step {best}",
+            plural(evaluations as u64, "evaluation")
         ),
     }
 }
@@ -205,7 +206,10 @@ pub fn refitted(lang: Lang, version: usize, votes: usize, before: f64, after: f6
     let (before, after) = (measured(before, 0), measured(after, 0));
     match lang {
         Lang::Zh => format!("v{version} 已学习 {votes} 票，与你一致 {before}% > {after}%，{seconds:.1} s"),
-        Lang::En => format!("v{version} fitted to {votes} votes, agreement {before}% > {after}%, {seconds:.1} s"),
+        Lang::En => format!(
+            "v{version} fitted to {}, agreement {before}% > {after}%, {seconds:.1} s",
+            plural(votes as u64, "vote")
+        ),
     }
 }
 

@@ -38,6 +38,19 @@ impl Tr {
     }
 }
 
+impl Tr {
+    /// A noun after a number: in English without its s after 1.
+    pub fn of(self, count: u64, lang: Lang) -> &'static str {
+        let word = self.get(lang);
+        if lang == Lang::En && count == 1 { word.strip_suffix('s').unwrap_or(word) } else { word }
+    }
+}
+
+/// `what: text`, with the colon of the language.
+pub fn labelled(lang: Lang, what: Tr, text: &str) -> String {
+    format!("{}{}{text}", what.get(lang), if lang == Lang::Zh { "：" } else { ": " })
+}
+
 /// A table of texts: `NAME = "Chinese", "English";`.
 macro_rules! strings {
     ($($name:ident = $zh:literal, $en:literal;)*) => {

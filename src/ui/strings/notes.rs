@@ -1,6 +1,6 @@
 //! The trainer's sentences in Chinese. The trainer and its logs are English: each sentence is a template with values, and
 //! the template identifies it here, also in a log that an earlier version wrote. A sentence that is not listed (an error
-//! of the system, a setting of run.toml) is shown as it is.
+//! of the system, a setting of run.toml) is shown as it is; so is a value, unless it is a sentence itself: `{=0}`.
 
 use super::lang::Lang;
 
@@ -53,7 +53,64 @@ const NOTES: &[Note] = &[
     ("the stream has ended", "数据流已结束"),
     ("the stream broke off: {}", "数据流中断：{0}"),
     ("the probes of step {} are not completed: {}", "第 {0} 步的探针没有续写：{1}"),
+    ("{}.warmup_steps is {} and the stage ends at step {}: the learning rate reaches {}, never {}", "{0}.warmup_steps 为 {1}，而阶段在第 {2} 步结束：学习率只到 {3}，到不了 {4}"),
+    ("{}.warmup_steps {} and decay_steps {} are more than the {} steps: after the warm-up the learning rate falls at once from {} to {}", "{0}.warmup_steps {1} 与 decay_steps {2} 之和超过 {3} 步：预热后学习率直接从 {4} 落到 {5}"),
+    ("{}.decay_steps has no effect: lr_scheduler_type is {}, and only wsd has a decay phase", "{0}.decay_steps 不起作用：lr_scheduler_type 为 {1}，只有 wsd 有衰减阶段"),
+    ("--set {}={} has no effect on {}: --set applies to this launch only; write it into run.toml, or pass it when that stage is trained", "--set {0}={1} 对 {2} 不起作用：--set 只用于这次启动；请写入 run.toml，或在训练那个阶段时给出"),
+    ("the learning rate jumps: step {} was trained at {}, step {} will be at {}, since the schedule changed (it ends at step {}); set learning_rate and lr_scheduler_type = \"constant\" to keep it", "学习率跳变：第 {0} 步为 {1}，第 {2} 步将为 {3}，因为学习率计划变了（到第 {4} 步结束）；要保持不变，设 learning_rate 和 lr_scheduler_type = \"constant\""),
+    ("the checkpoint was made by revision {} of the {} engine, and this is revision {}: sums are rounded differently, so training continues, but not bit for bit", "检查点由 {1} 引擎的第 {0} 版生成，现在是第 {2} 版：求和的舍入不同，可以继续训练，但不再逐位一致"),
+    ("no checkpoint of {} was saved at a step with an evaluation, so none is the best; {} begins from the newest", "{0} 没有在评测的步上保存过检查点，因此没有“最好”的；{1} 从最新的开始"),
+    ("{}: {}; it was restored from the checkpoint {}", "{0}：{1}；已从检查点 {2} 恢复"),
+    ("{}: {}; no checkpoint has one yet, so it is trained again", "{0}：{1}；还没有检查点带有它，重新训练"),
+    ("the probe {}… is longer than the model's {} positions leave beside its answer: its first {} tokens are left out", "探针 {0}… 太长，模型的 {1} 个位置放不下它和回答：略去开头 {2} 个词元"),
+    ("checkpoint {}: left out since the spike at step {}", "检查点 {0}：第 {1} 步出现尖峰，因此不用"),
+    ("checkpoint {} was written after the weights went wrong: {}", "检查点 {0} 写于权重出错之后：{1}"),
+    ("{}: it has no tokenizer.json; the run's tokenizer is used, and its ids may mean something else to these weights", "{0}：没有 tokenizer.json；改用 run 的分词器，它的 id 对这些权重可能是别的意思"),
+    ("{}: its chat template is not used, since {}; danlu's takes its place", "{0}：不用它的对话模板，因为 {1}；改用丹炉的"),
+    ("{}: the model keeps its own chat template", "{0}：沿用模型自己的对话模板"),
+    ("{} line {}: passed over: {}", "{0} 第 {1} 行：略过：{2}"),
+    ("{}; the file is skipped", "{0}；跳过这个文件"),
+    ("{}: {} lines are not votes of danlu and were skipped", "{0}：{1} 行不是丹炉的投票，已跳过"),
+    ("source {}: {} conversations are left out, the first since {}", "数据源 {0}：略去 {1} 段对话，第一段因为 {2}"),
+    ("source {}: text cleaned by an earlier danlu is used unchanged, since the run was trained on it; remove unit-* in {} to clean it again", "数据源 {0}：沿用旧版丹炉清洗的文本，因为这个 run 用它训练过；删除 {1} 里的 unit-* 可重新清洗"),
+    ("{}, left by a killed save, was removed", "已删除被中断的保存留下的 {0}"),
+    ("a leftover of a killed save could not be removed: {}", "被中断的保存留下的文件未能删除：{0}"),
+    ("steps {} to {} were trained by {}", "第 {0} 到 {1} 步由 {2} 训练"),
+    ("the reports have no rewards: {}", "报告里没有奖励：{0}"),
+    ("failed: {}", "失败：{=0}"),
+    ("from step {} on {}", "从第 {0} 步起{=1}"),
+    ("{} ({} steps in a row out of bounds)", "{=0}（连续 {1} 步越界）"),
+    ("{} ({} updates in a row out of bounds)", "{=0}（连续 {1} 次更新越界）"),
+    ("the loss is {}, and guessing gives {}", "损失为 {0}，而瞎猜是 {1}"),
+    ("the loss is {}, usually {}", "损失为 {0}，通常为 {1}"),
+    ("the gradient norm is {}, usually {}", "梯度范数为 {0}，通常为 {1}"),
+    ("the loss has risen to {} from {} and the gradient norm fallen to {} from {}", "损失从 {1} 升到 {0}，梯度范数从 {3} 降到 {2}"),
+    ("the median loss of {} steps has risen to {} from {}", "{0} 步损失的中位数从 {2} 升到 {1}"),
+    ("loss {} or gradient norm {} is not finite", "损失 {0} 或梯度范数 {1} 非有限"),
     // What is refused.
+    ("{} has no dropout; set {} while pretrain or sft trains", "{0} 不用 dropout；请在预训练或微调时设置 {1}"),
+    ("{} is {} in run.toml already", "run.toml 里 {0} 已经是 {1}"),
+    ("{} stays as it is: {}", "{0} 保持不变：{1}"),
+    ("the change was not applied: {}", "改动没有生效：{=0}"),
+    ("{} was set by an option when danlu was started; start it without the option to change the key here", "{0} 由启动时的选项设定；不带该选项启动，才能在这里改"),
+    ("a write failed; remove its cause and save before taking steps", "写入失败；先排除原因并保存，再单步"),
+    ("training is running; pause it before taking single steps", "正在训练；先暂停，再单步"),
+    ("{} is complete at step {}", "{0} 已在第 {1} 步完成"),
+    ("{} was stopped; open it again before taking steps", "{0} 已停止；先重新打开，再单步"),
+    ("pair {} has no vote to take back", "第 {0} 对没有可撤销的投票"),
+    ("the reward model is being trained and learns from votes at every save already", "奖励模型正在训练，每次保存时都已在学习投票"),
+    ("{} has no checkpoint of {}; danlu runs lists what there is", "{0} 没有 {1} 的检查点"),
+    ("{} has no checkpoint {}-{}; of {} there are the steps {}", "{0} 没有检查点 {1}-{2}；{3} 有这些步：{4}"),
+    ("there is no checkpoint {} in {}", "{1} 没有检查点 {0}"),
+    ("{} is not a run", "{0} 不是 run"),
+    ("{} is not removed: it is pinned; unpin it first", "{0} 没有删除：它已固定，先取消固定"),
+    ("{} is not removed: {} began from it or learns from it", "{0} 没有删除：{1} 从它开始，或向它学习"),
+    ("{} is not removed: {} reads its data there", "{0} 没有删除：{1} 在读取那里的数据"),
+    ("{} is not removed: {} was forked from it; remove that first", "{0} 没有删除：{1} 从它分叉而来，先删除后者"),
+    ("{} is not renamed: {} reads its data there; change root in that run's run.toml first", "{0} 没有改名：{1} 在读取那里的数据；先修改它的 run.toml 里的 root"),
+    ("the thread that looked at the runs has ended; ask again", "查看 run 的线程已结束，请再试一次"),
+    ("this run is open; open another one first", "这个 run 正打开着；先打开另一个"),
+    ("the run {} is in use by {}; wait until it ends, or choose another run with --run", "run {0} 正被 {1} 使用；等它结束，或用 --run 另选一个"),
     ("this is a replay of the run's files: nothing is trained or changed here", "这是 run 文件的回放：这里不训练，也不改动"),
     ("this training is only watched: another process trains, and nothing is changed here", "只读观看：训练在另一个进程里，这里不能改动"),
     ("nothing is written into the folder that is read here; name a file elsewhere: export svg FILE", "不向正在读取的文件夹写入；请另写一个文件：export svg 文件"),
@@ -98,19 +155,61 @@ const NOTES: &[Note] = &[
     ("the policy collapsed: KL from the reference is {} nats per answer", "策略崩溃：与参考模型的 KL 为每个回答 {0} nat"),
 ];
 
+/// The parts of a change, as `edits.jsonl` describes it.
+#[rustfmt::skip]
+const EDITS: &[Note] = &[
+    ("the stage begins", "阶段开始"),
+    ("other data", "数据有变"),
+    ("the same documents from other files", "文档相同，文件不同"),
+    ("batch {} tokens → {} tokens", "批次 {0} → {1} 词元"),
+    ("{} other text in {} document", "{0} 的 {1} 篇内容有变"),
+    ("{} other text in {} documents", "{0} 的 {1} 篇内容有变"),
+    ("{} {} → {} document", "{0} {1} → {2} 篇"),
+    ("{} {} → {} documents", "{0} {1} → {2} 篇"),
+    ("{} {} document", "{0} {1} 篇"),
+    ("{} {} documents", "{0} {1} 篇"),
+    ("{} and {} more", "{0} 等，另有 {1} 个"),
+];
+
+/// A description of a change that names shares only: its commas are no ends of parts.
+const SHARES: Note = ("shares of texts, conversations and demonstrations", "文本、对话和示范的占比");
+
 /// A sentence of the trainer in the screen's language.
 pub fn trainer(lang: Lang, text: &str) -> String {
-    let found = || NOTES.iter().find_map(|(template, zh)| Some((values(template, text)?, *zh)));
-    let Some((values, zh)) = (lang == Lang::Zh).then(found).flatten() else { return text.to_owned() };
+    if lang == Lang::Zh { in_chinese(NOTES, text).unwrap_or_else(|| text.to_owned()) } else { text.to_owned() }
+}
+
+/// A change in the screen's language, without characters that are two cells wide on some terminals.
+pub fn change(lang: Lang, text: &str) -> String {
+    let chinese = |part: &str| in_chinese(EDITS, part).unwrap_or_else(|| part.to_owned());
+    let words = match lang {
+        Lang::Zh if text == SHARES.0 => SHARES.1.to_owned(),
+        Lang::Zh => text.split(", ").map(chinese).collect::<Vec<_>>().join("，"),
+        Lang::En => text.to_owned(),
+    };
+    words.replace('→', "->").replace('−', "-")
+}
+
+/// The translation of a sentence that is one of the templates.
+fn in_chinese(templates: &[Note], text: &str) -> Option<String> {
+    let (values, zh) = templates.iter().find_map(|(template, zh)| Some((values(template, text)?, *zh)))?;
     // One pass, so that a value with braces stays as it is.
     let mut parts = zh.split('{');
     let mut words = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (number, rest) = part.split_once('}').unwrap_or(("", part));
-        words.push_str(number.parse::<usize>().ok().and_then(|at| values.get(at)).unwrap_or(&""));
+        let value = |number: &str| number.parse::<usize>().ok().and_then(|at| values.get(at)).copied();
+        match number.strip_prefix('=') {
+            // Several reasons are joined.
+            Some(number) => {
+                let all = value(number).unwrap_or("").split("; ").map(|part| trainer(Lang::Zh, part));
+                words.push_str(&all.collect::<Vec<_>>().join("；"));
+            }
+            None => words.push_str(value(number).unwrap_or("")),
+        }
         words.push_str(rest);
     }
-    words
+    Some(words)
 }
 
 /// The values of a template in a sentence, if the sentence is one of it.
@@ -161,7 +260,7 @@ mod tests {
             if path.is_dir() {
                 sources(&path, all);
             } else if path.extension().is_some_and(|e| e == "rs") {
-                all.push_str(&templates(&fs::read_to_string(&path).unwrap()));
+                all.push_str(&templates(&fs::read_to_string(&path).unwrap().replace("\\\"", "\"")));
             }
         }
     }
@@ -182,9 +281,20 @@ mod tests {
             "files are held out by their names",
             "files that describe the data",
             "every file has the name of a held-out split",
+            "batch {} tokens",
+            "{} document",
+            "{} and {} more",
+            "it was restored from the checkpoint",
+            "so it is trained again",
+            "checkpoint {}: left out since",
+            "the change was not applied",
+            "from step {} on {}",
+            "is in use by",
         ];
         let missing: Vec<&str> = NOTES
             .iter()
+            .chain(EDITS)
+            .chain([&SHARES])
             .map(|note| note.0)
             .filter(|template| !all.contains(template) && !parts.iter().any(|part| template.contains(part)))
             .collect();
@@ -193,7 +303,8 @@ mod tests {
 
     #[test]
     fn every_value_of_a_template_is_in_its_translation_once() {
-        for (template, zh) in NOTES {
+        for (template, zh) in NOTES.iter().chain(EDITS) {
+            let zh = zh.replace("{=", "{");
             let count = template.matches("{}").count();
             for at in 0..9 {
                 let times = zh.matches(&format!("{{{at}}}")).count();
@@ -220,6 +331,104 @@ mod tests {
             assert_eq!(zh(other), other);
         }
         assert_eq!(trainer(Lang::En, "there is no vote to take back"), "there is no vote to take back");
+    }
+
+    /// A sentence inside another one is translated with it.
+    #[test]
+    fn reasons_are_translated_with_what_they_are_the_reason_of() {
+        let zh = |text: &str| trainer(Lang::Zh, text);
+        assert_eq!(
+            zh("from step 40 on the loss is 9.000, usually 2.000 (3 steps in a row out of bounds)"),
+            "从第 40 步起损失为 9.000，通常为 2.000（连续 3 步越界）"
+        );
+        let alike = "the answers became alike: distinct-2 is 0.1, at the start 0.5";
+        let ends = "the answers no longer end: 3 % do, at the start 90 %";
+        assert_eq!(
+            zh(&format!("{alike}; {ends} (2 updates in a row out of bounds)")),
+            "回答趋同：distinct-2 为 0.1，开始时 0.5；回答不再正常结束：只有 3 %，开始时 90 %（连续 2 次更新越界）"
+        );
+        assert_eq!(zh("failed: disk full"), "失败：disk full");
+    }
+
+    #[test]
+    fn changes_are_in_the_screens_language() {
+        for (text, zh, en) in [
+            ("tang300 30 % → 40 %", "tang300 30 % -> 40 %", "tang300 30 % -> 40 %"),
+            (
+                "+ a, a 40 documents, learning_rate 1e-3 → 5e-4, other data",
+                "+ a，a 40 篇，learning_rate 1e-3 -> 5e-4，数据有变",
+                "+ a, a 40 documents, learning_rate 1e-3 -> 5e-4, other data",
+            ),
+            (
+                "batch 8 × 32 tokens → 2 × 8 × 32 tokens, dropout 0 → 0.1",
+                "批次 8 × 32 -> 2 × 8 × 32 词元，dropout 0 -> 0.1",
+                "batch 8 × 32 tokens -> 2 × 8 × 32 tokens, dropout 0 -> 0.1",
+            ),
+            ("a 2 → 1 document", "a 2 -> 1 篇", "a 2 -> 1 document"),
+            (SHARES.0, SHARES.1, SHARES.0),
+        ] {
+            assert_eq!((change(Lang::Zh, text).as_str(), change(Lang::En, text).as_str()), (zh, en));
+        }
+    }
+
+    /// A string literal of the source without its quotes.
+    fn literal(rest: &str) -> String {
+        let mut text = String::new();
+        let mut chars = rest.chars();
+        while let Some(c) = chars.next().filter(|c| *c != '"') {
+            if c == '\\' {
+                text.extend(chars.next());
+            } else {
+                text.push(c);
+            }
+        }
+        text
+    }
+
+    /// What the files of a folder refuse and note.
+    fn look(dir: &Path, others: &[&str], all: &mut Vec<String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if others.iter().any(|other| path.ends_with(other)) {
+                continue;
+            }
+            if path.is_dir() {
+                look(&path, others, all);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for says in ["refused(", "Refused(", ".note(", "notes.push("] {
+                for (at, _) in code.match_indices(says) {
+                    let rest = &code[at + says.len()..];
+                    let Some(first) = rest.find('"').filter(|first| *first < 140) else { continue };
+                    if !rest[..first].contains(';') {
+                        all.push(templates(&literal(&rest[first + 1..])));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is said on the screen, found in the source: what a stage refuses and notes. A new sentence needs a
+    /// translation.
+    #[test]
+    fn every_refusal_and_note_has_a_translation() {
+        // Of `danlu export`, which has no screen; errors of a file with its place; parts of others.
+        let others = ["export", "config", "watch", "prepare/clean.rs", "corpus/files.rs", "train/error.rs"];
+        let alone = ["the votes of this run stay in danlu", "{} is handed over", "step {}: {}"];
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut said = Vec::new();
+        look(&root.join("session"), &others, &mut said);
+        look(&root.join("train"), &others, &mut said);
+        assert!(said.len() > 60, "{}", said.len());
+        let whole = |text: &String| text.ends_with("{}{}") || text.contains("{}{}");
+        let missing: Vec<&String> = said
+            .iter()
+            .filter(|text| !NOTES.iter().any(|note| note.0 == text.as_str()))
+            .filter(|text| !whole(text) && !alone.iter().any(|start| text.starts_with(start)))
+            .collect();
+        assert!(missing.is_empty(), "{missing:#?}");
     }
 
     /// Values cannot smuggle a place-holder of another value in.

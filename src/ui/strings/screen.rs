@@ -1,7 +1,10 @@
 //! Texts of the frame, the training panels, the chat and the questions.
 
 use super::lang::{Lang, Tr, strings};
-use crate::{protocol::LeftOut, ui::text::grouped};
+use crate::{
+    protocol::LeftOut,
+    ui::text::{grouped, plural},
+};
 
 strings! {
     PREPARING = "准备中", "preparing";
@@ -92,6 +95,8 @@ strings! {
     FILM = "回放", "film";
     WHY_FINISHED = "训练已经结束", "training has ended";
     WHY_GUARDED = "守卫停止了这个阶段，按 g 从检查点继续", "the guard has stopped the stage; g reopens it from its checkpoint";
+    WHY_NO_SUCH_KEY = "这个阶段没有这一项设置", "this stage has no such setting";
+    WHY_NO_DROPOUT = "只有预训练和微调用 dropout；这个阶段不用", "only pretraining and fine-tuning use dropout; this stage does not";
     WHY_NO_BOUND = "这条规则没有可调的界限", "this rule has no threshold to change";
     WHY_NO_SOURCE = "先按 Tab 选中数据源，才能改权重", "select a source of text first (Tab), then change its weight";
     WHY_NO_TEXT = "先按 Tab 选中一篇文档", "select a document first (Tab)";
@@ -223,12 +228,21 @@ pub fn astray(lang: Lang, more: usize, fewer: usize) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
+/// The adapter's name; that of the CPU engine has its number of threads.
+pub fn adapter(lang: Lang, name: &str) -> String {
+    let threads = name.strip_prefix("cpu (").and_then(|rest| rest.strip_suffix(" threads)"));
+    match (threads.and_then(|n| n.parse::<u64>().ok()), lang) {
+        (Some(n), Lang::Zh) => format!("cpu（{n} 线程）"),
+        (Some(n), Lang::En) => format!("cpu ({})", plural(n, "thread")),
+        (None, _) => name.to_owned(),
+    }
+}
+
 /// The number of steps since the last save.
 pub fn since_save(lang: Lang, steps: usize) -> String {
-    let steps = grouped(steps as u64);
     match lang {
-        Lang::Zh => format!("距上次保存 {steps} 步"),
-        Lang::En => format!("{steps} steps since the last save"),
+        Lang::Zh => format!("距上次保存 {} 步", grouped(steps as u64)),
+        Lang::En => format!("{} since the last save", plural(steps as u64, "step")),
     }
 }
 
@@ -243,10 +257,9 @@ pub fn came_true(lang: Lang, prompt: &str, step: usize) -> String {
 
 /// How much was copied.
 pub fn copied(lang: Lang, characters: usize) -> String {
-    let characters = grouped(characters as u64);
     match lang {
-        Lang::Zh => format!("已复制 {characters} 个字符"),
-        Lang::En => format!("{characters} characters copied"),
+        Lang::Zh => format!("已复制 {} 个字符", grouped(characters as u64)),
+        Lang::En => format!("{} copied", plural(characters as u64, "character")),
     }
 }
 
@@ -261,10 +274,10 @@ pub fn too_long_to_copy(lang: Lang, bytes: usize, most: usize) -> String {
 
 /// The number of steps that are lost.
 pub fn lost(lang: Lang, steps: usize) -> String {
-    let steps = grouped(steps as u64);
-    match lang {
-        Lang::Zh => format!("最近 {steps} 步未保存"),
-        Lang::En => format!("the last {steps} steps were not saved"),
+    match (lang, steps) {
+        (Lang::Zh, _) => format!("最近 {} 步未保存", grouped(steps as u64)),
+        (Lang::En, 1) => "the last step was not saved".to_owned(),
+        (Lang::En, _) => format!("the last {} were not saved", plural(steps as u64, "step")),
     }
 }
 
@@ -282,7 +295,7 @@ pub fn demonstrated(lang: Lang, count: usize, step: usize) -> String {
     let at = at_step(lang, step);
     match lang {
         Lang::Zh => format!("示范共 {count} 条，{at}起参与训练"),
-        Lang::En => format!("{count} demonstrations; trained on from {at}"),
+        Lang::En => format!("{}; trained on from {at}", plural(count as u64, "demonstration")),
     }
 }
 
@@ -333,9 +346,9 @@ pub fn left_out(lang: Lang, what: LeftOut) -> String {
     match (lang, exchanges) {
         (Lang::Zh, 0) => format!("过长，省略开头 {tokens} 词元"),
         (Lang::Zh, n) => format!("过长，省略最早 {n} 轮对话（{tokens} 词元）"),
-        (Lang::En, 0) => format!("too long: first {tokens} tokens left out"),
-        (Lang::En, 1) => format!("too long: oldest exchange left out ({tokens} tokens)"),
-        (Lang::En, n) => format!("too long: oldest {n} exchanges left out ({tokens} tokens)"),
+        (Lang::En, 0) => format!("too long: first {} left out", plural(tokens as u64, "token")),
+        (Lang::En, 1) => format!("too long: oldest exchange left out ({})", plural(tokens as u64, "token")),
+        (Lang::En, n) => format!("too long: oldest {n} exchanges left out ({})", plural(tokens as u64, "token")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Texts of the tree of runs.
 
 use super::lang::{Lang, Tr, strings};
-use crate::ui::text::grouped;
+use crate::ui::text::{grouped, plural};
 
 strings! {
     HELP_TREE = "谱系", "The lineage";
@@ -45,7 +45,7 @@ pub const CUT: &str = "⋯";
 pub fn tree_facts(lang: Lang, runs: usize, checkpoints: usize, bytes: &str) -> String {
     match lang {
         Lang::Zh => format!("{runs} 个 run  {checkpoints} 个检查点  {bytes}"),
-        Lang::En => format!("{runs} runs  {checkpoints} checkpoints  {bytes}"),
+        Lang::En => format!("{}  {}  {bytes}", plural(runs as u64, "run"), plural(checkpoints as u64, "checkpoint")),
     }
 }
 
@@ -77,10 +77,9 @@ pub fn pinned(lang: Lang, name: &str, pinned: bool) -> String {
 
 /// The totals of a checkpoint.
 pub fn inspected_total(lang: Lang, tensors: u64, parameters: u64, bytes: &str) -> String {
-    let parameters = grouped(parameters);
     match lang {
-        Lang::Zh => format!("{tensors} 个张量  {parameters} 个参数  {bytes}"),
-        Lang::En => format!("{tensors} tensors  {parameters} parameters  {bytes}"),
+        Lang::Zh => format!("{tensors} 个张量  {} 个参数  {bytes}", grouped(parameters)),
+        Lang::En => format!("{}  {}  {bytes}", plural(tensors, "tensor"), plural(parameters, "parameter")),
     }
 }
 

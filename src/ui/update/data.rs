@@ -15,7 +15,6 @@ use crate::ui::{
         steps::Walk,
     },
     strings,
-    text::Clean,
 };
 
 /// Minimum time between two requests for the next batch.
@@ -322,7 +321,7 @@ pub(crate) fn on_edited(state: &mut AppState, edit: &Edit) -> Vec<Cmd> {
 
 /// An edit cannot be used.
 pub(crate) fn on_broken(stage: &mut Stage, at: Option<f64>, step: usize, text: &str) {
-    let text = Clean::line(text);
+    let text = Both::trainer(text);
     stage.change(Change { at, step, cause: None, text, seconds: None, replayed: false });
 }
 

@@ -204,7 +204,7 @@ pub fn summary(state: &AppState) -> Vec<String> {
         lines.push(format!("{} {}", state.tr(strings::SUMMARY_CHECKPOINT), saved.path));
     }
     if let Phase::Finished { reason, failed: true } = &stage.phase {
-        lines.push(format!("{}: {reason}", state.tr(strings::FAILED)));
+        lines.push(strings::labelled(state.lang, strings::FAILED, &strings::trainer(state.lang, reason)));
     }
     if stage.unsaved_steps() > 0 && !state.is_read_only() {
         lines.push(strings::lost(state.lang, stage.unsaved_steps()));

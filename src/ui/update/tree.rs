@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{leaving, msg::Cmd, requests};
 use crate::{
-    protocol::{Care, Command, Comparison, Inspection, TreeRun},
+    protocol::{Care, Command, Comparison, Inspection, TrainedRun, TreeRun},
     ui::{
         editor::Editor,
         state::{AppState, Both, Level, Overlay, Question, Request, steps::Walk, tree::Naming},
@@ -37,6 +37,12 @@ pub(crate) fn on_runs(state: &mut AppState, runs: Vec<TreeRun>, unread: Vec<Stri
     state.tree.unread = unread;
     let here = state.open_run().cloned();
     state.tree.set(runs, here.as_ref());
+}
+
+/// The training losses of the compared runs.
+pub(crate) fn on_trained(state: &mut AppState, runs: &[TrainedRun]) {
+    requests::answered(state, &Request::Trained);
+    state.tree.set_trained(runs);
 }
 
 pub(crate) fn on_compared(state: &mut AppState, comparison: Comparison) {
@@ -210,13 +216,19 @@ pub(crate) fn pick(state: &mut AppState) -> Vec<Cmd> {
     compare(state)
 }
 
+/// Asks for the comparison of the picked runs, and for the training losses of those that are not open here.
 fn compare(state: &mut AppState) -> Vec<Cmd> {
-    if state.tree.picked.len() < 2 {
-        return Vec::new();
-    }
-    let runs = state.tree.picked.clone();
+    let (here, runs) = (state.open_run().cloned(), state.tree.picked.clone());
+    let others: Vec<PathBuf> = runs.iter().filter(|run| Some(*run) != here.as_ref()).cloned().collect();
+    let mut cmds = Vec::new();
     // A newer choice replaces an answer that is on its way.
-    requests::send(state, Request::Compare, Command::Compare { runs })
+    if !others.is_empty() {
+        cmds.extend(requests::send(state, Request::Trained, Command::ShowTrained { runs: others }));
+    }
+    if runs.len() > 1 {
+        cmds.extend(requests::send(state, Request::Compare, Command::Compare { runs }));
+    }
+    cmds
 }
 
 /// Keeps the chosen checkpoint whatever newer ones there are, or no longer.

@@ -330,15 +330,16 @@ fn remark(pen: &Pen) -> Option<(String, Role)> {
         return Some((state.tr(strings::LEAVE_NOW).to_owned(), Role::Dim));
     }
     if let Some(trouble) = &state.trouble {
+        let text = trouble.text.get(state.lang);
         let words = match trouble.fault {
-            Fault::Save => format!("{}: ", state.tr(strings::LOG_SAVE_FAILED)),
-            Fault::Store => format!("{}: ", state.tr(strings::LOG_STORE_FAILED)),
-            Fault::Stage => String::new(),
+            Fault::Save => strings::labelled(state.lang, strings::LOG_SAVE_FAILED, text),
+            Fault::Store => strings::labelled(state.lang, strings::LOG_STORE_FAILED, text),
+            Fault::Stage => text.to_string(),
         };
-        return Some((format!("{} {words}{}", pen.glyphs.cross, trouble.text), Role::Bad));
+        return Some((format!("{} {words}", pen.glyphs.cross), Role::Bad));
     }
     if let Phase::Finished { reason, failed: true } = &state.live().phase {
-        return Some((format!("{} {reason}", pen.glyphs.cross), Role::Bad));
+        return Some((format!("{} {}", pen.glyphs.cross, strings::trainer(state.lang, reason)), Role::Bad));
     }
     state.notice.as_ref().filter(|n| n.1 != Level::Alert).map(|n| (n.0.get(state.lang).to_string(), Role::Text))
 }
@@ -360,7 +361,7 @@ pub(super) fn strip(pen: &Pen, body: Rect, buf: &mut Buffer) {
             };
             // What to do comes first: a long error may be cut at its end.
             let waits = trouble.fault == Fault::Stage || state.live().is_paused();
-            let text = trouble.text.as_str().to_owned();
+            let text = trouble.text.get(state.lang).as_str().to_owned();
             (title, if waits { format!("{}\n{text}", state.tr(advice)) } else { text })
         }
         (_, _, Some(guard)) => {

@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// The roles of the compared runs' curves, in their order.
-pub(super) const CURVES: [Role; 4] = [Role::Valid, Role::Train, Role::Kept, Role::Good];
+/// The roles of the compared runs' curves, in their order; the charts of a stage have the same.
+pub(super) const CURVES: [Role; 4] = [Role::Run(0), Role::Run(1), Role::Run(2), Role::Run(3)];
 
 /// Draws the tree in place of the panels.
 pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Canvas) {

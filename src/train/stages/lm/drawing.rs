@@ -8,7 +8,7 @@ use super::{
     run::digest,
 };
 use crate::{
-    data::{Batcher, ChatRows, Turn, Words, read_in},
+    data::{Batcher, ChatRows, Shape, Turn, Words, read_in},
     nn::ModelConfig,
     protocol::Role,
     train::{
@@ -81,6 +81,8 @@ impl Texts {
 /// What batches are drawn from.
 pub(super) struct Drawing {
     pub batcher: Batcher,
+    /// The shape of the next step's batches.
+    pub shape: Shape,
     /// The settings of the next step, and later entries.
     pub settings: LiveSettings,
     pub coming: VecDeque<Entry>,
@@ -107,7 +109,8 @@ impl Drawing {
         o.same_data(state, &digest);
         let first_by_hand = chats.as_ref().and_then(|c| c.by_hand.first()).map(|(step, _)| *step);
         let by_hand = first_by_hand.is_some_and(|step| step <= state.step);
-        let history = live_edits::history(state, &settings, by_hand, live_edits::shape(o.plan), o.notes)?;
+        let shape = Shape { window: o.plan.context, ..settings.shape };
+        let history = live_edits::history(state, &settings, by_hand, shape, o.notes)?;
         let rows = match chats {
             Some(c) => {
                 let pad = model.pad_token_id.unwrap_or(0);
@@ -118,6 +121,6 @@ impl Drawing {
             None => None,
         };
         let batcher = Batcher::with_chats(Arc::clone(&corpus.packed), rows, o.config.seed, history)?;
-        Ok(Drawing { batcher, settings, coming, first_by_hand, digest })
+        Ok(Drawing { batcher, shape, settings, coming, first_by_hand, digest })
     }
 }

@@ -42,6 +42,7 @@ pub(crate) fn settings(corpus: &Corpus, chats: Option<&Chats>, plan: &StagePlan)
         shape: shape(plan),
         data: corpus.version.clone(),
         learning_rate: plan.schedule.peak,
+        dropout: Some(plan.dropout),
     }
 }
 
@@ -57,6 +58,12 @@ pub(crate) fn settle(
     now: &LiveSettings,
 ) -> Result<(LiveSettings, VecDeque<Entry>), TrainError> {
     let mut line = edit_log::line(o.run.view(), o.stage)?;
+    let lacks = line.last().is_some_and(|e| e.settings.dropout.is_none());
+    edit_log::fill_dropout(&mut line, now.dropout);
+    // From here on it is known: an entry replaces that of the same step.
+    if let Some(newest) = line.last().filter(|_| lacks) {
+        edit_log::write(o.run, newest)?;
+    }
     let newest = line.last().map(|e| (e.step, e.settings.clone()));
     if newest.as_ref().is_none_or(|(_, settings)| settings != now) {
         let (step, text) = match &newest {
@@ -110,6 +117,11 @@ pub(crate) fn history(
     Ok(history)
 }
 
+/// `1 document`, `2 documents`.
+fn documents(count: usize) -> String {
+    format!("{count} document{}", if count == 1 { "" } else { "s" })
+}
+
 /// A description of the changes to each source's documents.
 fn changed(old: &[Packed], new: &[Packed]) -> String {
     let count = |p: &Packed| p.train.documents() + p.held_out.documents();
@@ -122,13 +134,13 @@ fn changed(old: &[Packed], new: &[Packed]) -> String {
     let mut words = Vec::new();
     for now in new {
         let Some(then) = old.iter().find(|p| p.name == now.name) else {
-            words.push(format!("{} {} documents", now.name, count(now)));
+            words.push(format!("{} {}", now.name, documents(count(now))));
             continue;
         };
         if count(then) != count(now) {
-            words.push(format!("{} {} → {} documents", now.name, count(then), count(now)));
+            words.push(format!("{} {} → {}", now.name, count(then), documents(count(now))));
         } else if hash(then) != hash(now) {
-            words.push(format!("{} other text in {} documents", now.name, count(now)));
+            words.push(format!("{} other text in {}", now.name, documents(count(now))));
         }
     }
     // A file may have changed without changing its documents.
@@ -189,8 +201,13 @@ impl LiveText for Lm {
         texts.map(|s| (s.name.clone(), s.weight)).collect()
     }
 
-    fn learning_rate(&self) -> f64 {
-        self.settings.learning_rate
+    fn settings(&self) -> &LiveSettings {
+        &self.settings
+    }
+
+    fn prepare_for(&mut self, device: &mut Device, plan: &StagePlan) -> Result<(), TrainError> {
+        // While steps are repeated with earlier settings, that of the plan is recorded when its step comes.
+        if self.coming.is_empty() { self.record(device, plan.batch_size, plan.dropout) } else { Ok(()) }
     }
 
     fn apply_edits(&mut self, step: usize, config: &RunConfig) -> Result<Vec<Event>, TrainError> {
@@ -249,13 +266,13 @@ impl LiveText for Lm {
             weighed.version.clone_from(&self.settings.data);
             settings(&weighed, self.chats.as_ref(), plan)
         };
-        settings.shape = self.shape;
+        settings.shape.window = self.shape.window;
         let newest = self.coming.back().map_or(&self.settings, |e| &e.settings);
         if settings == *newest {
             return Ok(None);
         }
         // Reject an unusable mix before it is logged.
-        History::new(&settings.shares.of(true), self.shape)?;
+        History::new(&settings.shares.of(true), settings.shape)?;
         let mut text = difference(newest, &settings);
         if let Some(other) = corpus.filter(|_| settings.data != newest.data) {
             text = text.replace(OTHER_DATA, &changed(&self.corpus.packed, &other.packed));
@@ -318,10 +335,21 @@ impl Lm {
         Ok(())
     }
 
+    /// Records the learner for batches and dropout that differ from those it is recorded for.
+    pub(super) fn record(&mut self, device: &mut Device, rows: usize, dropout: f32) -> Result<(), TrainError> {
+        if self.learner.shape().0 == rows && self.learner.config().dropout == dropout {
+            return Ok(());
+        }
+        // The losses of the batch on the screen go with the old buffers.
+        self.shown = None;
+        Ok(self.learner.record_again(device, rows, dropout)?)
+    }
+
     /// Applies settings from a step on; `self.corpus` has their data already.
     fn hold(&mut self, step: u64, settings: LiveSettings) -> Result<(), TrainError> {
         let by_hand = self.first_by_hand.is_some_and(|first| first <= step);
         let others = settings.sources != self.settings.sources;
+        self.shape = Shape { window: self.shape.window, ..settings.shape };
         self.settings = settings;
         let history = if others {
             History::new(&self.settings.shares.of(by_hand), self.shape)?
@@ -342,6 +370,7 @@ impl Lm {
             text,
             sources: source_infos(&self.corpus, self.chats.as_ref(), &self.batcher.history().newest().weights),
             learning_rate: self.settings.learning_rate,
+            batch: self.shape.rows * self.shape.micros,
             seconds,
             replayed,
         }

@@ -34,9 +34,8 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let (model, plan) = (texts.model.clone(), o.plan.clone());
     let learner = Learner::new(o.device, &model, plan.batch_size, plan.context, plan.adamw)?;
     let decoder = Decoder::new(o.device, &model, learner.params(), model.max_position_embeddings)?;
-    let shape = live_edits::shape(&plan);
     let now = live_edits::settings(&texts.corpus, texts.chats.as_ref(), &plan);
-    let first = History::new(&now.shares.of(false), shape)?;
+    let first = History::new(&now.shares.of(false), now.shape)?;
     let resumed = o.resume(&model, learner.table(), &texts.corpus.tokenizer, first)?;
     match &resumed.slabs {
         Some(slabs) => learner.write_state(o.device, slabs)?,
@@ -52,7 +51,8 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         stop: Arc::default(),
     };
     let live = LiveCorpus::open(preparing, o.setup.pairs(), o.stage, &texts.corpus)?;
-    let Drawing { batcher, settings, coming, first_by_hand, digest } = Drawing::new(o, &mut texts, &mut state, &now)?;
+    let Drawing { batcher, shape, settings, coming, first_by_hand, digest } =
+        Drawing::new(o, &mut texts, &mut state, &now)?;
     let Texts { corpus, chats, .. } = texts;
     let validation = Validation::new(o.device, &model, learner.params(), plan.context)?;
     let examiner = if o.stage.chat() {

@@ -65,6 +65,9 @@ impl StageRun for Lm {
     }
 
     fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
+        let dropout = self.settings.dropout.unwrap_or(self.model.dropout);
+        self.record(device, self.shape.rows, dropout)?;
+        self.model.dropout = dropout;
         let batches = (0..self.shape.micros)
             .map(|micro| self.batcher.batch(step as u64, micro))
             .collect::<Result<Vec<_>, _>>()?;

@@ -25,7 +25,7 @@ pub(super) fn lines(stage: Option<StageId>, event: &Event) -> Vec<(Level, Both)>
     let at = |step: usize, what: Tr| move |lang: Lang| format!("{}  {}", strings::at_step(lang, step), what.get(lang));
     let labelled = |what: Tr, text: &str| {
         let text = text.to_owned();
-        move |lang: Lang| format!("{}: {}", what.get(lang), strings::trainer(lang, &text))
+        move |lang: Lang| strings::labelled(lang, what, &strings::trainer(lang, &text))
     };
     match event {
         Event::Started(info) => one(Level::State, &|lang| {
@@ -93,8 +93,10 @@ pub(super) fn lines(stage: Option<StageId>, event: &Event) -> Vec<(Level, Both)>
         }
         Event::Finished { step, reason, failed, .. } => {
             one(if *failed { Level::Alert } else { Level::State }, &|lang| {
-                let words = strings::end_reason(reason).map_or(reason.as_str(), |r| r.get(lang));
-                format!("{}  {}: {words}", strings::at_step(lang, *step), strings::LOG_FINISHED.get(lang))
+                let words = strings::end_reason(reason).map(|r| r.get(lang).to_owned());
+                let words = words.unwrap_or_else(|| strings::trainer(lang, reason));
+                let words = strings::labelled(lang, strings::LOG_FINISHED, &words);
+                format!("{}  {words}", strings::at_step(lang, *step))
             })
         }
         _ => Vec::new(),

@@ -144,6 +144,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::StoreFailed { error, .. } => return on_trouble(state, Fault::Store, &error),
         Event::Demonstrated { step, count } => on_demonstrated(state, step, count),
         Event::Runs { runs, unread } => tree::on_runs(state, runs, unread),
+        Event::Trained(runs) => tree::on_trained(state, &runs),
         Event::Compared(comparison) => tree::on_compared(state, *comparison),
         Event::Inspected(inspection) => tree::on_inspected(state, *inspection),
         Event::Forked { path, open, notes } => return tree::on_forked(state, path, open, notes),

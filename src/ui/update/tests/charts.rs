@@ -111,6 +111,7 @@ fn the_log_and_the_crosshair_lead_to_each_other() {
             text: name.to_owned(),
             sources: Vec::new(),
             learning_rate: 1e-3,
+            batch: 0,
             seconds: None,
             replayed: false,
         };

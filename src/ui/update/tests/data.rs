@@ -62,6 +62,7 @@ fn edited(step: usize, cause: Cause) -> Event {
         text,
         sources,
         learning_rate: 2e-3,
+        batch: 0,
         seconds: Some(0.2),
         replayed: false,
     }))

@@ -14,6 +14,7 @@ fn edited(step: usize, text: &str) -> Event {
         text: text.to_owned(),
         sources: vec![source("tang", 0.75), source("guwen", 0.25)],
         learning_rate: 1e-3,
+        batch: 0,
         seconds: None,
         replayed: false,
     }))

@@ -73,6 +73,26 @@ fn a_bad_value_is_one_sentence_and_the_line_stays() {
     assert!(matches!(state.overlay, Some(Overlay::Palette { why: None, .. })));
 }
 
+/// A bug: a command that the stage has no use for was named nowhere, and Enter did nothing.
+#[test]
+fn a_command_that_does_not_apply_says_why() {
+    let mut state = started();
+    for (line, words) in [
+        ("kl 0.1", "this stage has no such setting"),
+        ("accumulation 2", "this stage has no such setting"),
+        ("goto 3", "there is no curve here yet"),
+    ] {
+        assert_eq!(say(&mut state, line), Vec::new(), "{line}");
+        assert_eq!(why(&mut state, Lang::En), words, "{line}");
+    }
+    assert_eq!(say(&mut state, "dropout 0.1"), set("model.dropout", "0.1"));
+    let mut state = started();
+    event(&mut state, Event::Started(Box::new(info(Ppo))));
+    say(&mut state, "dropout 0.1");
+    assert!(why(&mut state, Lang::Zh).contains("只有预训练和微调用 dropout"));
+    assert!(state.requests.is_empty());
+}
+
 #[test]
 fn a_key_that_waits_opens_the_stage_again() {
     let mut state = started();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::{
-    protocol::{Care, ForkPoint, TreeCheckpoint, TreeCurve, TreeRun},
+    protocol::{Care, ForkPoint, TrainedCurve, TrainedRun, TreeCheckpoint, TreeCurve, TreeRun},
     ui::state::{Overlay, Question},
 };
 
@@ -137,11 +137,30 @@ fn nothing_is_deleted_without_a_yes() {
 #[test]
 fn up_to_four_runs_are_compared() {
     let mut state = opened();
-    assert_eq!(press(&mut state, &[Key::char(' ')]), []);
+    assert_eq!(press(&mut state, &[Key::char(' ')]), [], "the open run's own curves are there");
     let sent = press(&mut state, &[Key::plain(Code::Home), Key::char(' ')]);
-    assert_eq!(sent, [Cmd::Send(Command::Compare { runs: vec!["runs/r".into(), "runs/a".into()] })]);
+    let trained = Command::ShowTrained { runs: vec!["runs/a".into()] };
+    let compare = Command::Compare { runs: vec!["runs/r".into(), "runs/a".into()] };
+    assert_eq!(sent, [Cmd::Send(trained), Cmd::Send(compare)]);
+    let curve = |path: &str| TrainedRun {
+        path: path.into(),
+        curves: vec![TrainedCurve { stage: Pretrain.into(), every: 4, points: vec![(2, 5.0), (6, 4.0)] }],
+    };
+    event(&mut state, Event::Trained(vec![curve("runs/a"), curve("runs/b")]));
+    assert!(!state.awaits(&Request::Trained));
+    let stage = Pretrain.into();
+    let overlaid = |state: &AppState| {
+        let here = state.open_run();
+        let of =
+            |run: crate::ui::state::tree::Overlaid| (run.number, run.trained.and_then(crate::ui::series::Series::last));
+        state.tree.overlaid(&stage, "eval_loss", here).map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(overlaid(&state), [(1, Some((6, 4.0)))]);
     press(&mut state, &[Key::char(' ')]);
     assert_eq!(state.tree.picked, [PathBuf::from("runs/r")]);
+    assert_eq!(overlaid(&state), []);
+    event(&mut state, Event::Trained(vec![curve("runs/a")]));
+    assert_eq!(overlaid(&state), [], "an answer that comes late lays nothing over the chart");
     let mut many = Vec::new();
     for i in 0..6 {
         many.push(run(&format!("n{i}"), vec![checkpoint("n", Pretrain, 1)]));

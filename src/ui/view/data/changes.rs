@@ -61,8 +61,9 @@ fn entry<'a>(pen: &Pen, change: &'a Change, cells: usize) -> Vec<Pieces<'a>> {
     }
     let role = if change.cause.is_some() { Role::Bright } else { Role::Bad };
     let mut lines = vec![head];
-    for line in wrap(&change.text, cells.saturating_sub(2), 0) {
-        lines.push(vec![pen.piece("  ", Role::Text), pen.piece(&change.text[line], role)]);
+    let text = change.text.get(state.lang);
+    for line in wrap(text, cells.saturating_sub(2), 0) {
+        lines.push(vec![pen.piece("  ", Role::Text), pen.piece(&text[line], role)]);
     }
     lines
 }

@@ -124,7 +124,7 @@ fn foot<'a>(pen: &Pen, document: &Document, full: f64) -> Vec<Pieces<'a>> {
     let state = pen.state;
     let shown = document.shown;
     let mut first: Pieces = vec![pen.piece(grouped(document.length as u64), Role::Bright)];
-    let mut words = format!(" {}", state.tr(strings::TOKENS));
+    let mut words = format!(" {}", strings::TOKENS.of(document.length as u64, state.lang));
     if shown < document.length {
         words = format!("{words} ({} {})", state.tr(strings::BEGINNING), grouped(shown as u64));
     }

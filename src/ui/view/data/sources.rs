@@ -172,7 +172,8 @@ fn about(pen: &Pen, row: &Row) -> (String, Role) {
     let profile =
         if source.profile.is_empty() { String::new() } else { format!(" {} {}", pen.glyphs.dot, source.profile) };
     let (trained, held) = (grouped(source.raw.documents as u64), grouped(source.raw.held_out_documents as u64));
-    let words = [strings::DOCUMENTS, strings::HELD_OUT_TOO].map(|w| state.tr(w));
+    let documents = strings::DOCUMENTS.of(source.raw.documents as u64, state.lang);
+    let words = [documents, state.tr(strings::HELD_OUT_TOO)];
     let text = format!("{path}{profile} {} {trained} {} + {held} {}", pen.glyphs.dot, words[0], words[1]);
     let lines: Vec<&str> = [text.as_str()].into_iter().chain(state.data.notes.iter().map(Clean::as_str)).collect();
     (lines.join("\n"), Role::Dim)

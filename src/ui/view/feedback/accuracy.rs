@@ -50,7 +50,12 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     } else if inner.height >= 8 {
         let g = pen.glyphs;
         let pairs = feedback.reward.as_ref().map(|r| {
-            format!("{} {} {}", state.tr(strings::HELD_OUT), grouped(r.pairs as u64), state.tr(strings::PAIRS))
+            format!(
+                "{} {} {}",
+                state.tr(strings::HELD_OUT),
+                grouped(r.pairs as u64),
+                strings::PAIRS.of(r.pairs as u64, state.lang)
+            )
         });
         let legend = pen.legend([
             (g.train, Role::Train, state.tr(strings::TRAIN).to_owned()),

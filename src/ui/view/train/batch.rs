@@ -29,7 +29,8 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         if spot.is_some() {
             facts.push(pen.piece(format!("{}  ", state.tr(strings::HELD)), Role::Focus));
         }
-        let size = format!("{} {}  ", batch.rows.len() + batch.more, state.tr(strings::ROWS));
+        let rows = batch.rows.len() + batch.more;
+        let size = format!("{rows} {}  ", strings::ROWS.of(rows as u64, state.lang));
         facts.push(pen.piece(size, Role::Dim));
         facts.push(pen.piece(strings::at_step(state.lang, batch.step), Role::Dim));
     }

@@ -5,16 +5,19 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     base::StageName,
-    protocol::{Cause, TreeRun},
+    protocol::Cause,
     ui::{
         chart::{Abscissa, Curve, Mark, Plot},
         paint::{Pieces, pieces_width, put, put_pieces},
         series::{SMOOTHINGS, Series},
-        state::Phase,
+        state::{Phase, tree::Overlaid},
         strings::{self, Tr},
         text::{Clean, figure, grouped, rate, short, shorten},
         theme::Role,
-        view::pen::{Canvas, Pen, below},
+        view::{
+            pen::{Canvas, Pen, below},
+            tree::CURVES,
+        },
     },
 };
 
@@ -45,9 +48,18 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         inner = below(inner, 1);
     }
     let name = stage.id.map(StageName::from);
-    let mut curves: Vec<Curve> = overlaid(pen, name.as_ref())
-        .map(|(number, _, series)| Curve { name: NUMBERS[number], ..Curve::line(series, pen.style(OVERLAID[number])) })
-        .collect();
+    let mut curves: Vec<Curve> = Vec::new();
+    for run in overlaid(pen, name.as_ref()) {
+        let style = pen.style(CURVES[run.number]);
+        // As of the open run: a line of the training loss and points of the held-out one, or a line of either.
+        if let (Some(points), Some(_)) = (run.held_out, run.trained) {
+            curves.push(Curve::points(points, style));
+        }
+        if let Some(series) = run.trained.or(run.held_out) {
+            let smoothing = if run.trained.is_some() { state.smoothing } else { 0 };
+            curves.push(Curve { name: NUMBERS[run.number], smoothing, ..Curve::line(series, style) });
+        }
+    }
     curves.extend([
         Curve { smoothing: state.smoothing, ..pen.banded(&stage.loss, Role::Train) },
         Curve::points(&stage.kept, pen.style(Role::Kept)),
@@ -58,18 +70,17 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         log: state.log_y,
         curves,
         axes: true,
-        marks: stage.changes.iter().filter_map(|c| Some(mark(c.step, c.cause?, &c.text))).collect(),
+        marks: stage.changes.iter().filter_map(|c| Some(mark(c.step, c.cause?, c.text.get(state.lang)))).collect(),
         ..pen.chart()
     };
     pen.plot(buf, inner, &plot);
 }
 
-/// The roles and numbers of the runs laid over the chart, by their place in the comparison.
-const OVERLAID: [Role; 4] = [Role::Good, Role::Kept, Role::Text, Role::Focus];
+/// The numbers of the runs laid over the chart, by their place in the comparison.
 const NUMBERS: [&str; 4] = ["1", "2", "3", "4"];
 
-/// The held-out curves of the runs that the lineage compares with this one.
-fn overlaid<'a>(pen: &Pen<'a>, stage: Option<&'a StageName>) -> impl Iterator<Item = (usize, &'a TreeRun, &'a Series)> {
+/// The curves of the runs that the lineage compares with this one.
+fn overlaid<'a>(pen: &Pen<'a>, stage: Option<&'a StageName>) -> impl Iterator<Item = Overlaid<'a>> {
     let (tree, here) = (&pen.state.tree, pen.state.open_run());
     stage.into_iter().flat_map(move |stage| tree.overlaid(stage, "eval_loss", here))
 }
@@ -105,6 +116,12 @@ fn readout(pen: &Pen, step: usize, area: Rect, buf: &mut Buffer) {
             (state.tr(strings::KEPT_SHORT), &stage.kept, Role::Kept),
         ],
     ));
+    let name = stage.id.map(StageName::from);
+    for run in overlaid(pen, name.as_ref()) {
+        if let Some(series) = run.trained.or(run.held_out) {
+            facts.extend(pen.at_cursor(step, &[(NUMBERS[run.number], series, CURVES[run.number])]));
+        }
+    }
     pen.readout(step, facts, area, buf);
 }
 
@@ -178,12 +195,12 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
     // The runs laid over the chart, then the newest change as text, at the left.
     let name = stage.id.map(StageName::from);
     let mut left = from + 1;
-    for (number, run, _) in overlaid(pen, name.as_ref()) {
+    for Overlaid { number, run, .. } in overlaid(pen, name.as_ref()) {
         let end = x.saturating_sub(1);
         if left + 6 >= end {
             break;
         }
-        left = put(buf, left, area.y, end, &format!("[{}]", number + 1), pen.style(OVERLAID[number]));
+        left = put(buf, left, area.y, end, &format!("[{}]", number + 1), pen.style(CURVES[number]));
         left = put(buf, left, area.y, end, &shorten(&Clean::line(&run.run), 14), pen.style(Role::Text)) + 2;
         from = left;
     }
@@ -194,7 +211,7 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let at = format!(" @{}", grouped(change.step as u64));
         let cells = (end.saturating_sub(area.x + 4) as usize).saturating_sub(at.len());
         if cells >= 12 {
-            let words = format!("{}{at}", shorten(&change.text, cells));
+            let words = format!("{}{at}", shorten(change.text.get(state.lang), cells));
             let next = put(buf, area.x + 2, area.y, end, strings::letter(cause), pen.style(Role::Focus));
             put(buf, next + 1, area.y, end, &words, pen.style(Role::Text));
         }

@@ -25,7 +25,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let adapter = if run.adapter.is_empty() {
         or_none(run.engine.is_empty(), run.engine.to_string())
     } else {
-        run.adapter.to_string()
+        strings::adapter(state.lang, &run.adapter)
     };
     let engine = if named { String::new() } else { format!("{} {} ", run.engine, pen.glyphs.dot) };
     let title = width(state.tr(pen.title));
@@ -61,9 +61,9 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
             ),
         ]));
         rows.push(pen.dotted([
-            format!("{} {}", known(run.info.layers), state.tr(strings::LAYERS)),
+            format!("{} {}", known(run.info.layers), strings::LAYERS.of(run.info.layers as u64, state.lang)),
             format!("{} {}", state.tr(strings::HIDDEN), known(run.info.hidden_size)),
-            format!("{} {}", known(run.info.heads), state.tr(strings::HEADS)),
+            format!("{} {}", known(run.info.heads), strings::HEADS.of(run.info.heads as u64, state.lang)),
         ]));
         rows.push(taken(pen, run));
         rows.push(speed(pen));
