@@ -109,15 +109,13 @@ fn tokens_that_no_merge_makes_are_refused_where_they_would_differ() {
         file["post_processor"] = Value::Null;
     };
     let ignoring = |file: &mut Value| file["model"]["ignore_merges"] = json!(true);
-    // Trained merges make every token, so that it does not matter.
-    assert!(changed("qwen2_plain", &ignoring).is_ok());
     assert!(changed("qwen2_plain", &unmade).is_ok(), "llama.cpp merges too");
     for kind in ["qwen2_plain", "gpt2", "smollm"] {
         let said = changed(kind, &|file| {
             ignoring(file);
             unmade(file);
         });
-        assert!(said.unwrap_err().contains("merges do not make the token \"zqx\""), "{kind}");
+        assert!(said.unwrap_err().contains("its merges do not make the token"), "{kind}");
     }
     // For Llama 3's pattern there is a name for each way.
     let both = changed("llama3_merging", &|file| {
@@ -192,5 +190,6 @@ fn what_a_gguf_file_cannot_say_is_refused_or_told() {
     let found = changed("llama2", &taken).unwrap();
     let names: std::collections::HashSet<&str> = found.tokens.iter().map(|(token, _)| token.as_str()).collect();
     assert_eq!(names.len(), found.tokens.len());
-    assert_eq!(found.tokens.iter().filter(|(_, kind)| *kind == TokenKind::Unused).count(), 2);
+    let spare = found.tokens.iter().rev().take(2).map(|(token, kind)| (token.ends_with('_'), *kind));
+    assert_eq!(spare.collect::<Vec<_>>(), [(false, TokenKind::Unused), (true, TokenKind::Unused)]);
 }

@@ -566,12 +566,10 @@ proptest! {
 /// none in both, and where lines are the form's they end in `\n`.
 #[test]
 fn turns_are_read_as_written_where_asked() {
-    let record = |messages: serde_json::Value| serde_json::json!({ "messages": messages }).to_string();
-    let turn = |role: &str, content: &str| serde_json::json!({"role": role, "content": content});
+    let record = |messages: Value| json!({ "messages": messages }).to_string();
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
     let (asked, answered) = (turn("user", "q\r\nq"), turn("assistant", "a\r\r\nb\r"));
-    let pair = |prompt: serde_json::Value| {
-        serde_json::json!({"prompt": prompt, "chosen": "good\r\n.", "rejected": "bad\r\n."}).to_string()
-    };
+    let pair = |prompt: Value| json!({"prompt": prompt, "chosen": "good\r\n.", "rejected": "bad\r\n."}).to_string();
     let read = |text: &str, how: TurnText| -> Vec<(Role, String)> {
         let input = Cursor::new(text.as_bytes().to_vec());
         let found = read_chat_file((Format::JsonLines, Packing::Plain), input, how).unwrap();
@@ -591,27 +589,27 @@ fn turns_are_read_as_written_where_asked() {
     let tidy = [(User, "q\nq"), (Assistant, "a\r\nb\r")];
     let written = [(User, "q\r\nq"), (Assistant, "a\r\r\nb\r")];
     for system in ["", " \r\n"] {
-        let text = record(serde_json::json!([turn("system", system), asked, answered]));
+        let text = record(json!([turn("system", system), asked, answered]));
         assert_eq!(read(&text, Tidy), of(&tidy));
         assert_eq!(read(&text, AsWritten), of(&[(System, system), written[0], written[1]]));
-        let text = pair(serde_json::json!([turn("system", system), asked]));
+        let text = pair(json!([turn("system", system), asked]));
         assert_eq!(pairs(&text, Tidy), (of(&tidy[..1]), "good\n.".to_owned(), "bad\n.".to_owned()));
         let expected = of(&[(System, system), written[0]]);
         assert_eq!(pairs(&text, AsWritten), (expected, "good\r\n.".to_owned(), "bad\r\n.".to_owned()));
     }
-    let none = record(serde_json::json!([asked, answered]));
-    let field = serde_json::json!({"system": "", "messages": [asked, answered]}).to_string();
+    let none = record(json!([asked, answered]));
+    let field = json!({"system": "", "messages": [asked, answered]}).to_string();
     for text in [none, field] {
         assert_eq!((read(&text, Tidy), read(&text, AsWritten)), (of(&tidy), of(&written)));
     }
-    let said = serde_json::json!({"system": "be\r\nkind", "prompt": "q", "completion": "a"}).to_string();
+    let said = json!({"system": "be\r\nkind", "prompt": "q", "completion": "a"}).to_string();
     assert_eq!(read(&said, AsWritten)[0], (System, "be\r\nkind".to_owned()));
-    let parts = serde_json::json!([{"type": "text", "text": "q\r"}, {"type": "text", "text": "\nq"}]);
-    let parted = record(serde_json::json!([{"role": "user", "content": parts}, answered]));
+    let parts = json!([{"type": "text", "text": "q\r"}, {"type": "text", "text": "\nq"}]);
+    let parted = record(json!([{"role": "user", "content": parts}, answered]));
     assert_eq!((&read(&parted, Tidy)[0].1[..], &read(&parted, AsWritten)[0].1[..]), ("q\r\nq", "q\r\nq"));
     let lines = "<|im_start|>user\r\nq\r\nq<|im_end|>\r\n<|im_start|>assistant\r\na<|im_end|>\r\n";
-    let text = serde_json::json!({ "text": lines }).to_string();
-    let spoken = serde_json::json!({"chosen": "\r\n\r\nHuman: q\r\nq\r\n\r\nAssistant: a", "rejected": "\r\n\r\nHuman: q\r\nq\r\n\r\nAssistant: b"});
+    let text = json!({ "text": lines }).to_string();
+    let spoken = json!({"chosen": "\r\n\r\nHuman: q\r\nq\r\n\r\nAssistant: a", "rejected": "\r\n\r\nHuman: q\r\nq\r\n\r\nAssistant: b"});
     for how in [Tidy, AsWritten] {
         assert_eq!(read(&text, how), of(&[(User, "q\nq"), (Assistant, "a")]));
         assert_eq!(pairs(&spoken.to_string(), how), (of(&[(User, "q\nq")]), "a".to_owned(), "b".to_owned()));
