@@ -134,7 +134,10 @@ fn tokens_that_no_merge_makes_are_refused_where_they_would_differ() {
         let said = changed(kind, &|file| {
             let merges = file["model"]["merges"].as_array_mut().unwrap();
             let last = merges.last().unwrap().clone();
-            let made = |pair: &Value| format!("{}{}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
+            let made = |pair: &Value| match pair.as_str() {
+                Some(joined) => joined.replacen(' ', "", 1),
+                None => format!("{}{}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
+            };
             merges.retain(|pair| made(pair) != made(&last));
         });
         assert!(said.unwrap_err().contains("would join any two parts of the token"), "{kind}");

@@ -187,7 +187,7 @@ pub fn figure(x: f64) -> String {
         a if a >= 999.95 => short(x),
         a if a >= 99.995 => format!("{x:.1}"),
         a if a >= 9.9995 => format!("{x:.2}"),
-        a if a >= 0.0005 || a < 1e-99 => format!("{x:.3}"),
+        a if !(1e-99..0.0005).contains(&a) => format!("{x:.3}"),
         _ => {
             let text = format!("{x:.1e}");
             if text.len() > 6 { format!("{x:.0e}") } else { text }

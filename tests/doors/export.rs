@@ -378,7 +378,7 @@ fn a_folder_is_the_model_with_a_card() {
     // A checkpoint of a run is never written into.
     let sealed = snapshot(&run);
     export(&["--run", &text(&run), "--hf", &text(&checkpoint(&run, 3)), "--force"])
-        .refused(2, &["checkpoint of a run"]);
+        .refused(2, &["checkpoints/ of the run"]);
     assert!(snapshot(&run) == sealed);
     assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("## 训练"));
     assert_eq!(fs::read_to_string(out.join("mine.txt")).unwrap(), "mine");
@@ -547,8 +547,9 @@ fn imported_tokenizers_are_named_by_their_split() {
         json!({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true}, level(true)]}),
         &[],
     );
+    // Without ignore_merges; with it llama.cpp's name is llama-bpe.
     of(
-        "llama-bpe",
+        "smaug-bpe",
         split(
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         ),

@@ -103,7 +103,7 @@ def byte_level(kind, size=600):
     return tok, {"eos_token": "<|endoftext|>", "bos_token": begin}
 
 
-def sentence_piece(kind, size=800):
+def sentence_piece(kind, size=1700):
     normalizer, words, whole = SENTENCE_PIECE[kind]
     tok = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     if normalizer:

@@ -79,12 +79,12 @@ fn agreed(question: &str) -> bool {
 /// Offers a run that another process trains as a replay.
 fn read_only(dir: &Path, pid: Option<u32>, common: &Common) -> Result<Option<Outcome>, Failure> {
     let locked = || TrainError::from(StoreError::Locked { dir: dir.to_owned(), pid });
-    let who = pid.map(|pid| pid.to_string());
+    let (who, place) = (pid.map(|pid| pid.to_string()), dir.display());
     let question = match (common.language(), who) {
-        (Lang::Zh, Some(pid)) => format!("run {dir:?} 正被进程 {pid} 使用。\n只读方式打开？[Y/n] "),
-        (Lang::Zh, None) => format!("run {dir:?} 正被另一个进程使用。\n只读方式打开？[Y/n] "),
-        (Lang::En, Some(pid)) => format!("The run {dir:?} is in use by process {pid}.\nOpen it read only? [Y/n] "),
-        (Lang::En, None) => format!("The run {dir:?} is in use by another process.\nOpen it read only? [Y/n] "),
+        (Lang::Zh, Some(pid)) => format!("run {place} 正被进程 {pid} 使用。\n只读方式打开？[Y/n] "),
+        (Lang::Zh, None) => format!("run {place} 正被另一个进程使用。\n只读方式打开？[Y/n] "),
+        (Lang::En, Some(pid)) => format!("The run {place} is in use by process {pid}.\nOpen it read only? [Y/n] "),
+        (Lang::En, None) => format!("The run {place} is in use by another process.\nOpen it read only? [Y/n] "),
     };
     if !agreed(&question) {
         return Err(locked().into());

@@ -24,7 +24,7 @@ impl TurnText {
         match (self, record) {
             (Self::Tidy, record) => unix_lines(record),
             (Self::AsWritten, Value::Object(fields)) => {
-                fields.values_mut().filter(|value| value.as_str().is_some_and(structured)).for_each(unix_lines)
+                fields.values_mut().filter(|value| value.as_str().is_some_and(structured)).for_each(unix_lines);
             }
             (Self::AsWritten, _) => {}
         }

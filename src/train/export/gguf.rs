@@ -7,7 +7,10 @@ use serde_json::Value;
 use super::template::fault;
 
 use crate::{
-    data::{CHAT_TEMPLATE, Merging, TokenKind, Tokenizer, Vocabulary, template::Message},
+    data::{
+        CHAT_TEMPLATE, Merging, TokenKind, Tokenizer, Vocabulary,
+        template::{ChatTemplate, Message},
+    },
     nn::{ModelConfig, ParamTable, ParamTensor},
     store::{GgufDtype, GgufOut, List, MetaValue},
     train::{error::TrainError, run::model_folder},
@@ -93,7 +96,7 @@ impl GgufModel {
             template = None;
         }
         let says = |template: &str, token: &str| {
-            let named = tokenizer.own_template().map(|own| own.tokens());
+            let named = tokenizer.own_template().map(ChatTemplate::tokens);
             let mut names =
                 named.into_iter().flatten().filter(|(_, text)| *text == token).map(|(name, _)| name.as_str());
             template.contains(token) || names.any(|name| template.contains(name))

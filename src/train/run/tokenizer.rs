@@ -45,9 +45,8 @@ pub fn heal_tokenizer(run: &Run, notes: &mut Vec<String>) -> Result<(), TrainErr
     };
     let path = run.view().data_dir().join(FILES[0]);
     if ids.is_empty() {
-        let aside = set_aside(run)?;
-        notes.push(format!("{}: {why}; no checkpoint has one yet, so it is trained again{aside}", path.display()));
-        return Ok(());
+        notes.push(format!("{}: {why}; no checkpoint has one yet, so it is trained again", path.display()));
+        return set_aside(run, notes);
     }
     let found = checkpoints.newest_that(None, |c| {
         let bytes = FILES.map(|name| c.read(name, LIMIT).ok());
@@ -62,13 +61,13 @@ pub fn heal_tokenizer(run: &Run, notes: &mut Vec<String>) -> Result<(), TrainErr
             path.display()
         )));
     };
-    let aside = set_aside(run)?;
+    notes.push(format!("{}: {why}; it was restored from the checkpoint {id}", path.display()));
+    set_aside(run, notes)?;
     for (name, bytes) in FILES.iter().zip(bytes) {
         if let Some(bytes) = bytes {
             run.write_data(name, &bytes)?;
         }
     }
-    notes.push(format!("{}: {why}; it was restored from the checkpoint {id}{aside}", path.display()));
     Ok(())
 }
 
@@ -113,13 +112,16 @@ fn agrees(checkpoints: &Checkpoints, id: &CheckpointId, ours: &Tokenizer) -> boo
     same(&theirs) || [false, true].into_iter().any(|own| theirs.with_template(own).is_ok_and(|grown| same(&grown)))
 }
 
-/// Renames the existing files and returns the new path.
-fn set_aside(run: &Run) -> Result<String, TrainError> {
+/// Renames the existing files, and notes the new path.
+fn set_aside(run: &Run, notes: &mut Vec<String>) -> Result<(), TrainError> {
     let mut moved = Vec::new();
     for name in FILES {
         moved.extend(run.set_aside(name)?);
     }
-    Ok(moved.first().map_or_else(String::new, |path| format!("; what was there is now {}", path.display())))
+    if let Some(path) = moved.first() {
+        notes.push(format!("what was there is now {}", path.display()));
+    }
+    Ok(())
 }
 
 /// Rejects a tokenizer kind in run.toml that differs from that of the run's own tokenizer.

@@ -93,7 +93,9 @@ mod tests {
     #[test]
     fn a_curve_goes_forward_only() {
         let mut means = Means::new();
-        [1, 2, 3, 2, 3, 4].into_iter().for_each(|step| means.push(step, step as f64));
+        for step in [1, 2, 3, 2, 3, 4] {
+            means.push(step, step as f64);
+        }
         let curve = means.curve(StageId::Sft);
         assert_eq!(curve.points.iter().map(|p| p.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
     }

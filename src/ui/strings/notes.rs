@@ -61,6 +61,7 @@ const NOTES: &[Note] = &[
     ("the checkpoint was made by revision {} of the {} engine, and this is revision {}: sums are rounded differently, so training continues, but not bit for bit", "检查点由 {1} 引擎的第 {0} 版生成，现在是第 {2} 版：求和的舍入不同，可以继续训练，但不再逐位一致"),
     ("no checkpoint of {} was saved at a step with an evaluation, so none is the best; {} begins from the newest", "{0} 没有在评测的步上保存过检查点，因此没有“最好”的；{1} 从最新的开始"),
     ("{}: {}; it was restored from the checkpoint {}", "{0}：{1}；已从检查点 {2} 恢复"),
+    ("what was there is now {}", "原来的文件现在是 {0}"),
     ("{}: {}; no checkpoint has one yet, so it is trained again", "{0}：{1}；还没有检查点带有它，重新训练"),
     ("the probe {}… is longer than the model's {} positions leave beside its answer: its first {} tokens are left out", "探针 {0}… 太长，模型的 {1} 个位置放不下它和回答：略去开头 {2} 个词元"),
     ("checkpoint {}: left out since the spike at step {}", "检查点 {0}：第 {1} 步出现尖峰，因此不用"),

@@ -254,7 +254,8 @@ fn spares_runs(path: &Path) -> Outcome {
         Some((above.canonicalize().ok()?, path.strip_prefix(above).unwrap_or(path)))
     });
     let Some((above, below)) = there else { return Ok(()) };
-    let whole = above.join(below);
+    // An empty part would end the path of a file with a slash.
+    let whole = if below.as_os_str().is_empty() { above } else { above.join(below) };
     let wrong = |what: String| Err(Failure::usage(format!("{}: {what}", path.display())));
     for run in whole.ancestors().skip(1).filter(|dir| dir.join("run.toml").is_file()) {
         let within = whole.strip_prefix(run).unwrap_or(&whole);
