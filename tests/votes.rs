@@ -123,10 +123,10 @@ fn votes_are_kept_as_they_are_cast() {
         let said = |words: &str| json!([{"role": "assistant", "content": words}]);
         match line["choice"].as_str().unwrap() {
             "a" | "much_a" => {
-                assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.answers[0]), &said(&offer.answers[1])))
+                assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.answers[0]), &said(&offer.answers[1])));
             }
             "b" | "much_b" => {
-                assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.answers[1]), &said(&offer.answers[0])))
+                assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.answers[1]), &said(&offer.answers[0])));
             }
             _ => {
                 assert!(line["chosen"].is_null() && line["rejected"].is_null(), "{line}");

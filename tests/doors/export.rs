@@ -562,7 +562,7 @@ fn imported_tokenizers_are_named_by_their_split() {
         ),
         &[],
     );
-    of("starcoder", split(r"\p{N}"), &["pattern", "Hugging Face folder"]);
+    of("starcoder", split(r"\p{N}"), &["in a way that is none of", "Hugging Face folder"]);
 }
 
 /// `--data r/data --force` used to exchange the run's own data for the export.
