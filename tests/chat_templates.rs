@@ -321,7 +321,7 @@ fn an_old_run_reads_turns_as_before() {
             json!({"role": "user", "content": format!("q{i}\r\nq")}),
             json!({"role": "assistant", "content": "a\r\nb"}),
         ];
-        let system = (i % 2 == 0).then(|| system[i / 2 % 2].clone());
+        let system = i.is_multiple_of(2).then(|| system[i / 2 % 2].clone());
         json!({"messages": system.into_iter().chain(turns).collect::<Vec<_>>()}).to_string() + "\n"
     };
     fs::write(&data, (0..20).map(line).collect::<String>()).unwrap();
@@ -339,7 +339,9 @@ fn an_old_run_reads_turns_as_before() {
     let begin = |name: &str, turns: &[&str], steps: &str| {
         let run = dir.path().join(name);
         let mut more = vec!["--from", from.as_str(), "--set", source.as_str(), "--steps", steps];
-        turns.iter().for_each(|set| more.extend(["--set", *set]));
+        for set in turns {
+            more.extend(["--set", *set]);
+        }
         train(&run, &more);
         run
     };

@@ -566,6 +566,8 @@ proptest! {
 /// none in both, and where lines are the form's they end in `\n`.
 #[test]
 fn turns_are_read_as_written_where_asked() {
+    use Role::{Assistant, System, User};
+    use TurnText::{AsWritten, Tidy};
     let record = |messages: Value| json!({ "messages": messages }).to_string();
     let turn = |role: &str, content: &str| json!({"role": role, "content": content});
     let (asked, answered) = (turn("user", "q\r\nq"), turn("assistant", "a\r\r\nb\r"));
@@ -584,8 +586,6 @@ fn turns_are_read_as_written_where_asked() {
     let of = |turns: &[(Role, &str)]| -> Vec<(Role, String)> {
         turns.iter().map(|(role, text)| (*role, (*text).to_owned())).collect()
     };
-    use Role::{Assistant, System, User};
-    use TurnText::{AsWritten, Tidy};
     let tidy = [(User, "q\nq"), (Assistant, "a\r\nb\r")];
     let written = [(User, "q\r\nq"), (Assistant, "a\r\r\nb\r")];
     for system in ["", " \r\n"] {
