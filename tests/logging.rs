@@ -65,6 +65,9 @@ fn the_screen_keeps_its_terminal() {
     let log = run.join("danlu.log");
     pty.until("the stage in the log", |_| fs::read_to_string(&log).is_ok_and(|text| text.contains("stage begins")));
     pty.wait_for("训练中");
+    // Before the first step there is nothing to save.
+    let metrics = run.join("metrics.jsonl");
+    pty.until("a step", |_| fs::metadata(&metrics).is_ok_and(|file| file.len() > 0));
     pty.signal(rustix::process::Signal::TERM);
     pty.until("the save in the log", |_| fs::read_to_string(&log).is_ok_and(|text| text.contains("checkpoint saved")));
     let raw = String::from_utf8_lossy(&pty.raw).into_owned();
