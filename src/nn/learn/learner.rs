@@ -291,7 +291,7 @@ mod tests {
         state.iter().map(|slab| slab.iter().map(|x| x.to_bits()).collect()).collect()
     }
 
-    /// What is recorded again trains as what is recorded anew with the same state, and takes no more memory.
+    /// A learner that is recorded again trains like a new one with the same state, and takes no more memory.
     #[test]
     fn a_learner_recorded_again_is_a_new_one_with_its_state() {
         let mut device = Device::cpu();
@@ -306,10 +306,10 @@ mod tests {
             learner.record_again(&mut device, rows, dropout).unwrap();
             step(&mut learner, &mut device, at);
             let mut other = Device::cpu();
-            let mut anew = Learner::new(&mut other, &tiny(dropout), rows, 16, AdamW::default()).unwrap();
-            anew.write_state(&mut other, &before).unwrap();
-            step(&mut anew, &mut other, at);
-            assert!(bits(&learner, &mut device) == bits(&anew, &mut other), "{rows} rows, dropout {dropout}");
+            let mut fresh = Learner::new(&mut other, &tiny(dropout), rows, 16, AdamW::default()).unwrap();
+            fresh.write_state(&mut other, &before).unwrap();
+            step(&mut fresh, &mut other, at);
+            assert!(bits(&learner, &mut device) == bits(&fresh, &mut other), "{rows} rows, dropout {dropout}");
             let used = device.memory().0;
             assert!(at < 5 || used == most, "{used} after {most}: buffers stay behind");
             most = most.max(used);

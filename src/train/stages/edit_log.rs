@@ -1,8 +1,8 @@
 //! The settings of a stage that draws text, and their changes: `edits.jsonl`.
 //!
-//! An entry has the settings from a step on: mix, version of the data, batch, learning rate, dropout. It is on disk before
-//! it takes effect, so that a stage continued from any checkpoint, even after a kill, uses the same settings at the same steps.
-//! The first entry of a stage has its initial settings. An entry for an earlier step replaces later ones: those were
+//! An entry has the settings from a step on: mix, version of the data, batch, learning rate, dropout. It is on disk
+//! before it takes effect, so that a stage continued from any checkpoint, even after a kill, uses the same settings at
+//! the same steps. The first entry of a stage has its initial settings. An entry for an earlier step replaces later ones: those were
 //! undone.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
