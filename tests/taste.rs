@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{
-    checkpoints,
+    ADAPTER, checkpoints,
     feedback::{copied, stage},
     launch::{self, setup},
     no_leftovers, objects, scratch,
@@ -22,8 +22,8 @@ use danlu::protocol::{Choice, Command, Event, Pair, Refit};
 use serde_json::{Value, json};
 
 /// The settings of [`REWARD`], with votes that teach a taste.
-fn head() -> Vec<&'static str> {
-    REWARD.iter().map(|set| if set.contains("vote_fit") { "reward.vote_fit=head" } else { set }).collect()
+fn taste() -> Vec<&'static str> {
+    REWARD.iter().map(|set| if set.contains("vote_fit") { "reward.vote_fit=taste" } else { set }).collect()
 }
 
 /// The folder of the newest reward checkpoint.
@@ -40,7 +40,7 @@ fn a_taste_is_learned_and_any_vote_is_taken_back_to_the_bit() {
     let before = newest_folder(&bases().rewarded);
     let mut person = Person::new(recommends, 30, 15);
     let (mut kept, mut cast) = (Vec::new(), Vec::new());
-    played(&run, "sft", &head(), |event| {
+    played(&run, "sft", &taste(), |event| {
         if let Event::Voted { vote, .. } = event
             && vote.choice != Choice::Skip
             && vote.pair.repeat.is_none()
@@ -73,7 +73,7 @@ fn a_taste_is_learned_and_any_vote_is_taken_back_to_the_bit() {
     back.reverse();
     back.swap(0, 4);
     let (mut unvoted, mut refused) = (0, Vec::new());
-    played(&run, "sft", &head(), |event| match event {
+    played(&run, "sft", &taste(), |event| match event {
         Event::Started(_) => {
             vec![Command::Pause, Command::Unvote { pair: Some(999) }, Command::Unvote { pair: back.pop() }]
         }
@@ -94,16 +94,16 @@ fn a_taste_is_learned_and_any_vote_is_taken_back_to_the_bit() {
     let again = copied(&bases().rewarded, dir.path(), "again");
     fs::copy(run.join("preferences.jsonl"), again.join("preferences.jsonl")).unwrap();
     assert!(!newest_folder(&again).join("taste.json").exists());
-    let told = stage(&again, "reward", &head(), &[]).good().objects();
+    let told = stage(&again, "reward", &taste(), &[]).good().objects();
     assert!(told.iter().any(|l| l["event"] == "refitted" && l["votes"] == 5), "{told:?}");
     assert!(fs::read(newest_folder(&again).join("taste.json")).unwrap() == kept[0].1, "without a screen");
     // Complete and up to date: nothing more is saved.
     let there = checkpoints(&again);
-    stage(&again, "reward", &head(), &[]).good();
+    stage(&again, "reward", &taste(), &[]).good();
     assert_eq!(checkpoints(&again), there);
     // Every vote taken back: no taste.
     let mut back: Vec<u64> = cast[..5].to_vec();
-    played(&run, "sft", &head(), |event| match event {
+    played(&run, "sft", &taste(), |event| match event {
         Event::Started(_) => vec![Command::Pause, Command::Unvote { pair: back.pop() }],
         Event::Refitted(_) => match back.pop() {
             Some(pair) => vec![Command::Unvote { pair: Some(pair) }],
@@ -121,7 +121,7 @@ fn a_policy_is_rewarded_by_the_taste() {
     let run = copied(&bases().rewarded, dir.path(), "run");
     let plain = copied(&run, dir.path(), "plain");
     let mut person = Person::new(longer, 0, 10);
-    played(&run, "sft", &head(), |event| person.hears(event));
+    played(&run, "sft", &taste(), |event| person.hears(event));
     let taste = liked(&newest_folder(&run));
     assert!(!taste.likings.is_empty());
     let sets = ["steps=1", "rollouts=8", "response_length=8", "num_mini_batches=2", "save_steps=1"];
@@ -213,14 +213,23 @@ fn agrees(run: &Path, checkpoint: &str, likes: Liked, unseen: &[Pair]) -> f64 {
     unseen.iter().zip(scores).filter(right).count() as f64 / unseen.len().max(1) as f64
 }
 
+/// The runs of a trial; sets its engine.
+fn trial() -> String {
+    if let Ok(adapter) = std::env::var("DANLU_ADAPTER") {
+        ADAPTER.get_or_init(|| adapter);
+    }
+    std::env::var("DANLU_RUNS").expect("DANLU_RUNS names the runs")
+}
+
 /// Measured at a real size: `DANLU_RUNS="r0 r1 r2" cargo test --release --test taste -- --ignored --nocapture`, where
 /// each is a run with a fully trained reward model. `DANLU_TASTE` names a part of the tastes' names, so that several
-/// processes can share the work; `DANLU_VOTE_FIT=network` measures the fit of earlier versions.
+/// processes can share the work, `DANLU_ADAPTER` the engine; `DANLU_VOTE_FIT=head` and `network` measure the fits of
+/// earlier versions.
 #[test]
 #[ignore = "needs runs at a real size"]
 fn twenty_votes_at_a_real_size() {
-    let Ok(runs) = std::env::var("DANLU_RUNS") else { panic!("DANLU_RUNS names the runs") };
-    let way = format!("reward.vote_fit={}", std::env::var("DANLU_VOTE_FIT").unwrap_or_else(|_| "head".to_owned()));
+    let runs = trial();
+    let way = format!("reward.vote_fit={}", std::env::var("DANLU_VOTE_FIT").unwrap_or_else(|_| "taste".to_owned()));
     let only = std::env::var("DANLU_TASTE").unwrap_or_default();
     let mut all = Vec::new();
     for (name, likes) in LIKINGS.into_iter().filter(|(name, _)| name.contains(&only)) {
@@ -277,15 +286,16 @@ fn mean_of(values: &[f64]) -> (f64, f64) {
 }
 
 /// PPO with the taste of twenty votes, against PPO of the same run without: runs as above, complete through PPO.
-/// `DANLU_TASTES` limits the tastes to the first few.
+/// `DANLU_TASTE` is as above; `DANLU_TASTES` limits the tastes to the first few.
 #[test]
 #[ignore = "needs runs at a real size"]
 fn policies_follow_a_taste_at_a_real_size() {
-    let Ok(runs) = std::env::var("DANLU_RUNS") else { panic!("DANLU_RUNS names the runs") };
+    let runs = trial();
     let first = std::env::var("DANLU_TASTES").map_or(5, |n| n.parse().unwrap());
-    let way = "reward.vote_fit=head";
+    let way = "reward.vote_fit=taste";
     println!("| taste | run | fine-tuned | PPO without votes | PPO with the taste | difference, 95 % interval |");
-    for (name, likes) in LIKINGS.into_iter().take(first) {
+    let only = std::env::var("DANLU_TASTE").unwrap_or_default();
+    for (name, likes) in LIKINGS.into_iter().take(first).filter(|(name, _)| name.contains(&only)) {
         for run in runs.split_whitespace() {
             let dir = scratch();
             let copy = copied(Path::new(run), dir.path(), "run");

@@ -19,7 +19,7 @@ pub fn setup<'s>(stage: &str, sets: impl IntoIterator<Item = &'s &'s str>) -> Se
 
 /// Trains on this thread; `script` gets every event and returns commands, which are applied before the next step.
 pub fn played(run: &Path, setup: &Setup, mut script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
-    let mut device = Device::open("cpu").unwrap();
+    let mut device = Device::open(super::ADAPTER.get().map_or("cpu", String::as_str)).unwrap();
     let (opened, config) = open_run(Some(run), setup, &mut device).unwrap();
     let trainer = Trainer::new(OpenRun::new(opened, device), config, setup);
     let trainer = trainer.map_err(|unready| unready.error).unwrap();

@@ -31,7 +31,10 @@ pub enum RewardMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VoteFit {
-    /// A head on plain features of the answers beside the network, fitted again from all votes.
+    /// A head on plain features of the answers beside the network, fitted again from all votes, as strong as held-out
+    /// pairs allow.
+    Taste,
+    /// The same, as strong as training pairs allow.
     Head,
     /// The network, in further steps; runs of earlier versions have no such key.
     #[default]
@@ -52,7 +55,7 @@ pub enum LossType {
 
 choice!(ScheduleKind: "wsd" | "cosine" | "constant");
 choice!(RewardMode: "standard" | "book");
-choice!(VoteFit: "head" | "network");
+choice!(VoteFit: "taste" | "head" | "network");
 choice!(LossType: "grpo" | "dapo" | "dr_grpo");
 
 // Defaults are measured (docs/performance.md). Pretraining: after 1.2 to 1.4 million tokens the built-in corpus is
@@ -166,8 +169,8 @@ table! {
             "抽到的一张投票相当于几个偏好对；用于 `vote_fit = \"network\"`";
         // A run without the key is of an earlier version and keeps its way.
         vote_fit: VoteFit [Reward], ANY, = |_, _| VoteFit::Network,
-            "what votes train: `head`, a taste on plain features beside the network; `network`, in further steps. New runs have `head`",
-            "投票训练什么：`head`，网络旁边、基于文本特征的偏好头；`network`，再训练几步网络。新 run 为 `head`";
+            "what votes train: `taste`, likings of plain features beside the network, as strong as held-out pairs allow; `head`, as training pairs allow; `network`, its weights in further steps. New runs have `taste`",
+            "投票训练什么：`taste`，网络旁边、基于文本特征的喜好，强度以留出偏好对为限；`head`，以训练偏好对为限；`network`，再训练几步网络。新 run 为 `taste`";
         rollouts: usize [Ppo Grpo], ONE, = |_, _| 128, "answers drawn for an update", "每次更新采样的回答数";
         num_generations: usize [Grpo], ONE, = |_, _| 8,
             "answers to one prompt, compared with each other", "同一提示词的回答数，彼此比较";

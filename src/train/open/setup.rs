@@ -115,13 +115,13 @@ pub fn open_line(
 
 /// Sets the keys that a new run has and a run of an earlier version lacks, so that the latter continues as it began.
 /// `start`: where the held-out loss has risen before a stage's end, the next one begins from the lowest. `splits`: files
-/// named as a held-out split are one. `vote_fit`: votes teach a head beside the reward model.
+/// named as a held-out split are one. `vote_fit`: votes teach a taste beside the reward model.
 fn begin(config: &mut RunConfig) {
     config.splits.get_or_insert(Splits::ByName);
     for stage in StageId::ALL.into_iter().filter(|stage| stage.parent().is_some()) {
         config.stage_mut(stage).start.get_or_insert(Start::Best);
     }
-    config.stage_mut(StageId::Reward).vote_fit.get_or_insert(VoteFit::Head);
+    config.stage_mut(StageId::Reward).vote_fit.get_or_insert(VoteFit::Taste);
 }
 
 /// Checks that all stages can be planned.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     draws::Draws,
     pairs::Pairs,
-    taste::{self, ScoredPair, Taste},
+    taste::{self, Judge, ScoredPair, Taste},
     votes::VoteExample,
 };
 use crate::{
@@ -57,6 +57,8 @@ pub(crate) struct RewardModel {
     taste: Taste,
     /// Training pairs with their scores, for the fit of a taste; None when the weights have changed.
     sample: Option<Vec<ScoredPair>>,
+    /// Held-out pairs with their scores; None when the weights have changed.
+    held: Option<Vec<ScoredPair>>,
     /// Fits of a taste since it was opened.
     fits: usize,
     /// Votes that the taste of the others predicts, at the newest fit, and their number.
@@ -117,6 +119,7 @@ impl RewardModel {
             tokenizer,
             taste: Taste::default(),
             sample: None,
+            held: None,
             fits: 0,
             predicted: None,
             done: 0,
@@ -167,7 +170,8 @@ impl RewardModel {
         self.scale = state.reward_scale.unwrap_or((0.0, 1.0));
         self.refits.clone_from(&state.refits);
         self.done = state.step;
-        (self.moved, self.accuracy, self.sample) = (false, None, None);
+        (self.moved, self.accuracy) = (false, None);
+        (self.sample, self.held) = (None, None);
         Ok(())
     }
 
@@ -180,7 +184,8 @@ impl RewardModel {
     /// Takes weights that were trained elsewhere up to a step.
     pub(crate) fn adopt(&mut self, device: &mut Device, params: &[f32], step: u64) -> Result<(), TrainError> {
         self.learner.write_params(device, params)?;
-        (self.done, self.moved, self.accuracy, self.sample) = (step, true, None, None);
+        (self.done, self.moved, self.accuracy) = (step, true, None);
+        (self.sample, self.held) = (None, None);
         Ok(())
     }
 
@@ -230,7 +235,7 @@ impl RewardModel {
 
     /// Whether votes teach a taste beside the network, which they leave as it is.
     fn has_head(&self) -> bool {
-        self.how.vote_fit == VoteFit::Head
+        self.how.vote_fit != VoteFit::Network
     }
 
     /// Sets the taste of a checkpoint.
@@ -264,6 +269,19 @@ impl RewardModel {
         Ok(sample)
     }
 
+    /// The held-out pairs with their scores.
+    fn held_out_pairs(&mut self, device: &mut Device) -> Result<Vec<ScoredPair>, TrainError> {
+        if let Some(held) = &self.held {
+            return Ok(held.clone());
+        }
+        let pairs = self.pairs().map_or_else(Vec::new, |pairs| pairs.held_out.clone());
+        let scores = self.score(device, &pairs.iter().collect::<Vec<_>>())?;
+        let held: Vec<ScoredPair> =
+            pairs.iter().zip(scores).map(|(pair, scores)| self.scored_pair(pair, scores, 0.0)).collect();
+        self.held = Some(held.clone());
+        Ok(held)
+    }
+
     /// Fits the taste to the votes that count at the newest step.
     fn fit_taste(&mut self, device: &mut Device) -> Result<(), TrainError> {
         let step = self.done as usize;
@@ -274,15 +292,18 @@ impl RewardModel {
             return Ok(());
         }
         if self.moved {
+            // Sets the scale.
             self.held_out(device)?;
         }
+        let held = if self.how.vote_fit == VoteFit::Taste { Some(self.held_out_pairs(device)?) } else { None };
+        let judge = held.as_deref().map_or(Judge::Pairs, Judge::HeldOut);
         let pairs = self.sampled_pairs(device)?;
         let scores = self.score(device, &votes.iter().map(|v| &v.example).collect::<Vec<_>>())?;
         let all: Vec<ScoredPair> =
             votes.iter().zip(scores).map(|(v, scores)| self.scored_pair(&v.example, scores, v.margin())).collect();
         let deviation = self.scale.1;
-        self.taste = Taste::fit(votes.iter().map(|v| v.vote.pair.id).collect(), &all, &pairs, deviation);
-        self.predicted = Some(taste::predicted(&all, &pairs, deviation, self.taste.pairs));
+        self.taste = Taste::fit(votes.iter().map(|v| v.vote.pair.id).collect(), &all, &pairs, deviation, judge);
+        self.predicted = Some(taste::predicted(&all, &pairs, deviation, &self.taste));
         Ok(())
     }
 
@@ -411,7 +432,8 @@ impl RewardModel {
         }
         let total = loss.loss + f64::from(self.how.lm_coef) * imitation;
         let ticket = self.learner.update(device, rate, total as f32)?;
-        (self.moved, self.accuracy, self.sample) = (true, None, None);
+        (self.moved, self.accuracy) = (true, None);
+        (self.sample, self.held) = (None, None);
         self.done = step as u64 + 1;
         // Whatever is compared in training, a score is read at the end.
         let read = pairwise_loss(&ends, 0.0);

@@ -2,9 +2,9 @@
 //!
 //! The network stays as the pairs trained it. A fit starts from nothing: it is a function of the network and of the
 //! votes that count, so that taking a vote back gives the bits from before it. Training pairs take part in the fit, so
-//! that a taste does not overrule what they teach.
+//! that a taste does not overrule what they teach: a taste is as strong as the held-out pairs allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +20,17 @@ pub(crate) const FILE: &str = "taste.json";
 const FORMAT: u32 = 1;
 /// Limit on the length of the file.
 const LIMIT: u64 = 4 << 20;
-/// What all training pairs together weigh, per vote: the first with which the taste costs no more than [`COST`].
-const PAIRS_SHARES: [f64; 9] = [0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0];
-/// The largest share of the training pairs that a taste may turn from right to wrong.
+/// What all training pairs together weigh, per vote, in the fits that are tried. Without held-out pairs to judge by, those
+/// from [`DEFAULT_SHARE`] on.
+const PAIRS_SHARES: [f64; 14] = [0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0];
+/// See [`PAIRS_SHARES`].
+const DEFAULT_SHARE: f64 = 0.5;
+/// How much of a fitted taste is kept, in the fits that are judged by held-out pairs.
+const STRENGTHS: [f64; 6] = [1.0, 0.8, 0.65, 0.5, 0.35, 0.25];
+/// The held-out accuracy that a taste leaves to a network that has it.
+const ACCURACY: f64 = 0.9;
+/// The largest share of the pairs of a less accurate network, or of training pairs, that a taste may turn from right to
+/// wrong.
 const COST: f64 = 0.02;
 /// Candidates that are fitted; of more the ones in which the most votes differ.
 const MOST: usize = 2048;
@@ -46,6 +54,13 @@ pub(crate) struct ScoredPair {
     pub margin: f64,
 }
 
+impl ScoredPair {
+    /// The normalised score of the chosen answer minus that of the rejected one.
+    fn lead(&self, taste: &Taste, deviation: f64) -> f64 {
+        self.network / deviation + taste.of(&self.prompt, &self.chosen) - taste.of(&self.prompt, &self.rejected)
+    }
+}
+
 /// A feature and what it adds to the normalised score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Liking {
@@ -64,14 +79,36 @@ pub struct Taste {
     pub votes: Vec<u64>,
     /// What all training pairs together weighed in the fit, per vote.
     pub pairs: f64,
+    /// How much of the fit the held-out pairs left, up to 1; [`Taste::likings`] have been multiplied by it.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub strength: f64,
     /// The likings, the strongest first.
     pub likings: Vec<Liking>,
 }
 
+fn whole() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_whole(strength: &f64) -> bool {
+    *strength == 1.0
+}
+
 impl Default for Taste {
     fn default() -> Self {
-        Taste { format: FORMAT, votes: Vec::new(), pairs: PAIRS_SHARES[0], likings: Vec::new() }
+        Taste { format: FORMAT, votes: Vec::new(), pairs: DEFAULT_SHARE, strength: 1.0, likings: Vec::new() }
     }
+}
+
+/// What holds a taste back, beside the training pairs that take part in its fit.
+#[derive(Clone, Copy)]
+pub(crate) enum Judge<'a> {
+    /// Of the training pairs only a few are turned from right to wrong (`vote_fit = "head"`). The network is surer of
+    /// these pairs than of any others, so that this says little about others.
+    Pairs,
+    /// The accuracy on these held-out pairs (`vote_fit = "taste"`).
+    HeldOut(&'a [ScoredPair]),
 }
 
 impl Taste {
@@ -82,9 +119,22 @@ impl Taste {
 
     /// The taste of the votes with these numbers. `deviation` is the standard deviation of the network's scores of
     /// reference answers.
-    pub(crate) fn fit(ids: Vec<u64>, votes: &[ScoredPair], pairs: &[ScoredPair], deviation: f64) -> Taste {
-        let (share, likings) = likings(votes, pairs, deviation, &PAIRS_SHARES);
-        Taste { format: FORMAT, votes: ids, pairs: share, likings }
+    pub(crate) fn fit(
+        ids: Vec<u64>,
+        votes: &[ScoredPair],
+        pairs: &[ScoredPair],
+        deviation: f64,
+        judge: Judge<'_>,
+    ) -> Taste {
+        let fits = Fits::new(votes, pairs, deviation);
+        let (share, strength, weights) = match judge {
+            Judge::HeldOut(held) if !held.is_empty() => fits.judged(votes, held),
+            Judge::HeldOut(_) | Judge::Pairs => {
+                let (share, weights) = fits.cheap();
+                (share, 1.0, weights)
+            }
+        };
+        Taste { format: FORMAT, votes: ids, pairs: share, strength, likings: fits.likings(&weights, strength) }
     }
 
     /// Reads the taste beside a reward model; none if its checkpoint has no such file.
@@ -105,6 +155,9 @@ impl Taste {
         if !(taste.pairs.is_finite() && taste.pairs >= 0.0) {
             return Err(format!("it has the weight {} for pairs", taste.pairs));
         }
+        if !(taste.strength > 0.0 && taste.strength <= 1.0) {
+            return Err(format!("it has the strength {}", taste.strength));
+        }
         match taste.likings.iter().find(|l| !(l.weight.is_finite() && l.feature.is_plausible())) {
             Some(l) => Err(format!("it has the liking {:?} with weight {}", l.feature, l.weight)),
             None => Ok(taste),
@@ -118,8 +171,8 @@ impl Taste {
 }
 
 /// Votes that are predicted correctly by the taste of the others, and their number: each of five groups in turn is left
-/// out. The pairs weigh `share` per vote.
-pub(crate) fn predicted(votes: &[ScoredPair], pairs: &[ScoredPair], deviation: f64, share: f64) -> (usize, usize) {
+/// out. The pairs weigh as much as in `taste`, and as much of a fit is kept.
+pub(crate) fn predicted(votes: &[ScoredPair], pairs: &[ScoredPair], deviation: f64, taste: &Taste) -> (usize, usize) {
     let folds = FOLDS.min(votes.len());
     if folds < 2 {
         return (0, 0);
@@ -128,11 +181,10 @@ pub(crate) fn predicted(votes: &[ScoredPair], pairs: &[ScoredPair], deviation: f
     for fold in 0..folds {
         let (out, rest): (Vec<_>, Vec<_>) = votes.iter().enumerate().partition(|(at, _)| at % folds == fold);
         let rest: Vec<ScoredPair> = rest.into_iter().map(|(_, vote)| vote.clone()).collect();
-        let taste = Taste { likings: likings(&rest, pairs, deviation, &[share]).1, ..Taste::default() };
-        let agrees = |v: &ScoredPair| {
-            v.network / deviation + taste.of(&v.prompt, &v.chosen) - taste.of(&v.prompt, &v.rejected) > 0.0
-        };
-        right += out.iter().filter(|(_, vote)| agrees(vote)).count();
+        let fits = Fits::new(&rest, pairs, deviation);
+        let likings = fits.likings(&fits.weights(&fits.fit(taste.pairs).1), taste.strength);
+        let of_rest = Taste { likings, ..Taste::default() };
+        right += out.iter().filter(|(_, vote)| vote.lead(&of_rest, deviation) > 0.0).count();
     }
     (right, votes.len())
 }
@@ -149,73 +201,141 @@ fn differences<'a>(pair: &ScoredPair, features: impl Iterator<Item = (usize, &'a
     features.map(of).filter(|(_, x)| *x != 0.0).collect()
 }
 
-/// The likings of a fit, with the first of the `shares` at which they cost little, or else the last.
-fn likings(votes: &[ScoredPair], pairs: &[ScoredPair], deviation: f64, shares: &[f64]) -> (f64, Vec<Liking>) {
-    let mut counts: BTreeMap<TextFeature, usize> = BTreeMap::new();
-    for vote in votes {
-        let all: std::collections::BTreeSet<TextFeature> =
-            candidates(&vote.chosen).into_iter().chain(candidates(&vote.rejected)).collect();
-        for feature in all {
-            if feature.of(&vote.prompt, &vote.chosen) != feature.of(&vote.prompt, &vote.rejected) {
-                *counts.entry(feature).or_default() += 1;
+/// The votes and pairs of a fit as differences of candidate features.
+struct Fits {
+    features: Vec<TextFeature>,
+    /// How probable it is that a taste is about a feature.
+    priors: Vec<f64>,
+    /// A typical difference of each feature among the votes.
+    units: Vec<f64>,
+    /// The votes and then the pairs, in these units.
+    rows: Vec<TastePair>,
+    /// Number of votes.
+    cast: usize,
+    deviation: f64,
+}
+
+impl Fits {
+    fn new(votes: &[ScoredPair], pairs: &[ScoredPair], deviation: f64) -> Fits {
+        let mut counts: BTreeMap<TextFeature, usize> = BTreeMap::new();
+        for vote in votes {
+            let all: BTreeSet<TextFeature> =
+                candidates(&vote.chosen).into_iter().chain(candidates(&vote.rejected)).collect();
+            for feature in all {
+                if feature.of(&vote.prompt, &vote.chosen) != feature.of(&vote.prompt, &vote.rejected) {
+                    *counts.entry(feature).or_default() += 1;
+                }
             }
         }
-    }
-    let mut found: Vec<(TextFeature, usize)> = counts.into_iter().filter(|(_, n)| *n >= LEAST).collect();
-    found.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    found.truncate(MOST);
-    let features: Vec<TextFeature> = found.into_iter().map(|(feature, _)| feature).collect();
-    let words = features.iter().filter(|f| f.is_word()).count();
-    let prior = |f: &TextFeature| {
-        if f.is_word() { (1.0 - FORM) / words as f64 } else { FORM / (features.len() - words) as f64 }
-    };
-    let priors: Vec<f64> = features.iter().map(prior).collect();
-    let row = |pair: &ScoredPair, weight: f64| TastePair {
-        network: pair.network,
-        margin: pair.margin,
-        weight,
-        features: differences(pair, features.iter().enumerate()),
-    };
-    let mut rows: Vec<TastePair> = votes.iter().map(|v| row(v, 1.0)).collect();
-    // In units of a typical difference among the votes.
-    let mut squares = vec![(0.0, 0.0); features.len()];
-    for (feature, x) in rows.iter().flat_map(|row| &row.features) {
-        squares[*feature] = (squares[*feature].0 + x * x, squares[*feature].1 + 1.0);
-    }
-    let units: Vec<f64> = squares.iter().map(|(sum, n)| (sum / n).sqrt()).collect();
-    let cast = rows.len();
-    rows.extend(pairs.iter().map(|p| row(p, 0.0)));
-    for (feature, x) in rows.iter_mut().flat_map(|row| &mut row.features) {
-        *x /= units[*feature];
-    }
-    let most = COST * pairs.len() as f64;
-    let (mut share, mut fitted) = (0.0, TasteFit { share: 1.0, weights: Vec::new() });
-    for tried in shares {
-        let each = tried * cast as f64 / pairs.len().max(1) as f64;
-        let mut weighed = rows.clone();
-        weighed[cast..].iter_mut().for_each(|row| row.weight = each);
-        (share, fitted) = (*tried, fit_taste(&weighed, &priors));
-        let odds = |p: &TastePair| {
-            let liked = p.features.iter().map(|(f, x)| fitted.weights[*f] * x);
-            fitted.share * p.network + liked.sum::<f64>()
+        let mut found: Vec<(TextFeature, usize)> = counts.into_iter().filter(|(_, n)| *n >= LEAST).collect();
+        found.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        found.truncate(MOST);
+        let features: Vec<TextFeature> = found.into_iter().map(|(feature, _)| feature).collect();
+        let words = features.iter().filter(|f| f.is_word()).count();
+        let prior = |f: &TextFeature| {
+            if f.is_word() { (1.0 - FORM) / words as f64 } else { FORM / (features.len() - words) as f64 }
         };
-        let turned = weighed[cast..].iter().filter(|p| p.network > 0.0 && odds(p) <= 0.0).count();
-        if turned as f64 <= most {
-            break;
+        let priors: Vec<f64> = features.iter().map(prior).collect();
+        let row = |pair: &ScoredPair, weight: f64| TastePair {
+            network: pair.network,
+            margin: pair.margin,
+            weight,
+            features: differences(pair, features.iter().enumerate()),
+        };
+        let mut rows: Vec<TastePair> = votes.iter().map(|v| row(v, 1.0)).collect();
+        let mut squares = vec![(0.0, 0.0); features.len()];
+        for (feature, x) in rows.iter().flat_map(|row| &row.features) {
+            squares[*feature] = (squares[*feature].0 + x * x, squares[*feature].1 + 1.0);
         }
+        let units: Vec<f64> = squares.iter().map(|(sum, n)| (sum / n).sqrt()).collect();
+        let cast = rows.len();
+        rows.extend(pairs.iter().map(|p| row(p, 0.0)));
+        for (feature, x) in rows.iter_mut().flat_map(|row| &mut row.features) {
+            *x /= units[*feature];
+        }
+        Fits { features, priors, units, rows, cast, deviation }
     }
-    let TasteFit { share: of_network, weights } = fitted;
-    // Six decimals are read back to the bit.
-    let in_deviations = |(w, unit): (f64, f64)| (w / unit / (of_network * deviation) * 1e6).round() / 1e6;
-    let weights: Vec<f64> = weights.into_iter().zip(units).map(in_deviations).collect();
-    let mut all: Vec<Liking> = features
-        .into_iter()
-        .zip(weights)
-        .filter(|(_, weight)| weight.abs() >= SMALL)
-        .map(|(feature, weight)| Liking { feature, weight })
-        .collect();
-    all.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()).then_with(|| a.feature.cmp(&b.feature)));
-    (share, all)
+
+    /// The rows and their fit, where all pairs together weigh `share` per vote.
+    fn fit(&self, share: f64) -> (Vec<TastePair>, TasteFit) {
+        let each = share * self.cast as f64 / (self.rows.len() - self.cast).max(1) as f64;
+        let mut weighed = self.rows.clone();
+        weighed[self.cast..].iter_mut().for_each(|row| row.weight = each);
+        let fitted = fit_taste(&weighed, &self.priors);
+        (weighed, fitted)
+    }
+
+    /// The weights of a fit, in standard deviations of the network's scores.
+    fn weights(&self, fitted: &TasteFit) -> Vec<f64> {
+        let in_deviations = |(w, unit): (&f64, &f64)| w / unit / (fitted.share * self.deviation);
+        fitted.weights.iter().zip(&self.units).map(in_deviations).collect()
+    }
+
+    /// The first of the shares at which few training pairs are turned from right to wrong, or else the last, with its
+    /// weights.
+    fn cheap(&self) -> (f64, Vec<f64>) {
+        let most = COST * (self.rows.len() - self.cast) as f64;
+        let mut last = (DEFAULT_SHARE, Vec::new());
+        for share in PAIRS_SHARES.into_iter().filter(|share| *share >= DEFAULT_SHARE) {
+            let (weighed, fitted) = self.fit(share);
+            let odds = |p: &TastePair| {
+                let liked = p.features.iter().map(|(f, x)| fitted.weights[*f] * x);
+                fitted.share * p.network + liked.sum::<f64>()
+            };
+            let turned = weighed[self.cast..].iter().filter(|p| p.network > 0.0 && odds(p) <= 0.0).count();
+            last = (share, self.weights(&fitted));
+            if turned as f64 <= most {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Of the fits and strengths that leave the held-out pairs their accuracy, the one with which most votes are ordered
+    /// correctly; of equal ones that in which the pairs weigh least, then the strongest. Share, strength and weights;
+    /// without any such fit no weights.
+    fn judged(&self, votes: &[ScoredPair], held: &[ScoredPair]) -> (f64, f64, Vec<f64>) {
+        let differences = |pairs: &[ScoredPair]| -> Vec<_> {
+            pairs.iter().map(|p| differences(p, self.features.iter().enumerate())).collect()
+        };
+        let (of_votes, of_held) = (differences(votes), differences(held));
+        let right = |pairs: &[ScoredPair], differ: &[Vec<(usize, f64)>], weights: &[f64], strength: f64| {
+            let lead = |(pair, differ): (&ScoredPair, &Vec<(usize, f64)>)| {
+                pair.network / self.deviation + strength * differ.iter().map(|(f, x)| weights[*f] * x).sum::<f64>()
+            };
+            pairs.iter().zip(differ).filter(|both| lead(*both) > 0.0).count()
+        };
+        let none = vec![0.0; self.features.len()];
+        let before = right(held, &of_held, &none, 0.0) as f64 / held.len() as f64;
+        let floor = held.len() as f64 * if before >= ACCURACY { ACCURACY } else { before - COST };
+        let (mut best, mut found) = (None, (PAIRS_SHARES[PAIRS_SHARES.len() - 1], 1.0, none));
+        for share in PAIRS_SHARES {
+            let weights = self.weights(&self.fit(share).1);
+            for strength in STRENGTHS {
+                let ordered = right(votes, &of_votes, &weights, strength);
+                if right(held, &of_held, &weights, strength) as f64 >= floor && best.is_none_or(|best| ordered > best) {
+                    best = Some(ordered);
+                    found = (share, strength, weights.clone());
+                }
+            }
+        }
+        found
+    }
+
+    /// The likings with these weights, the strongest first.
+    fn likings(&self, weights: &[f64], strength: f64) -> Vec<Liking> {
+        // Six decimals are read back to the bit.
+        let rounded = |weight: &f64| (strength * weight * 1e6).round() / 1e6;
+        let mut all: Vec<Liking> = self
+            .features
+            .iter()
+            .zip(weights.iter().map(rounded))
+            .filter(|(_, weight)| weight.abs() >= SMALL)
+            .map(|(feature, weight)| Liking { feature: feature.clone(), weight })
+            .collect();
+        all.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()).then_with(|| a.feature.cmp(&b.feature)));
+        all
+    }
 }
 
 /// The texts of a prompt and of its answer, which begins at `first`.
@@ -269,10 +389,10 @@ mod tests {
         for (name, likes) in tastes {
             let (cast, unseen) = (votes(likes, 200, 20), votes(likes, 0, 200));
             assert_eq!((cast.len(), unseen.len()), (20, 200), "{name}");
-            let taste = Taste::fit((1..=20).collect(), &cast, &[], 1.0);
+            let taste = Taste::fit((1..=20).collect(), &cast, &[], 1.0, Judge::Pairs);
             let (before, after) = (agreement(&Taste::default(), &unseen), agreement(&taste, &unseen));
             assert!(before < 0.6 && after > 0.8, "{name}: {before} to {after} by {:?}", taste.likings);
-            let (right, of) = predicted(&cast, &[], 1.0, taste.pairs);
+            let (right, of) = predicted(&cast, &[], 1.0, &taste);
             assert!(of == 20 && right >= 13, "{name}: {right} of {of}");
         }
     }
@@ -288,24 +408,71 @@ mod tests {
             let lead = |p: &ScoredPair| p.network + taste.of(&p.prompt, &p.chosen) - taste.of(&p.prompt, &p.rejected);
             pairs.iter().filter(|p| lead(p) > 0.0).count()
         };
-        let (free, held) = (Taste::fit(Vec::new(), &cast, &[], 1.0), Taste::fit(Vec::new(), &cast, &pairs, 1.0));
+        let fit = |pairs: &[ScoredPair]| Taste::fit(Vec::new(), &cast, pairs, 1.0, Judge::Pairs);
+        let (free, held) = (fit(&[]), fit(&pairs));
         assert!(right(&held) > right(&free) + 20, "{} of 100 without them, {} with", right(&free), right(&held));
+    }
+
+    #[test]
+    fn a_taste_is_as_strong_as_held_out_pairs_allow() {
+        let likes = |a: &str| a.chars().count() as f64;
+        let cast = votes(likes, 200, 20);
+        let ids = || (1..=20).collect();
+        let right = |taste: &Taste, pairs: &[ScoredPair]| pairs.iter().filter(|p| p.lead(taste, 1.0) > 0.0).count();
+        let sure = |pairs: Vec<ScoredPair>, network: f64| -> Vec<ScoredPair> {
+            pairs.into_iter().map(|p| ScoredPair { network, ..p }).collect()
+        };
+        // The training pairs say nothing, because the network is too sure of them; the held-out ones prefer short answers.
+        let pairs = sure(votes(|a| -likes(a), 400, 100), 30.0);
+        for (network, floor) in [(0.5, 90), (3.0, 90)] {
+            let held = sure(votes(|a| -likes(a), 0, 100), network);
+            let free = Taste::fit(ids(), &cast, &pairs, 1.0, Judge::Pairs);
+            let held_back = Taste::fit(ids(), &cast, &pairs, 1.0, Judge::HeldOut(&held));
+            assert!(
+                right(&held_back, &held) >= floor,
+                "{network}: {} of 100 with {held_back:?}",
+                right(&held_back, &held)
+            );
+            assert!(
+                right(&free, &held) < right(&held_back, &held),
+                "{network}: {} of 100 without",
+                right(&free, &held)
+            );
+        }
+        // Held-out pairs that have nothing against it: the votes are followed, whatever the training pairs weigh.
+        let pairs = sure(votes(|a| -likes(a), 400, 100), 1.0);
+        let agree = sure(votes(likes, 0, 100), 1.0);
+        let free = Taste::fit(ids(), &cast, &pairs, 1.0, Judge::HeldOut(&agree));
+        assert_eq!((free.pairs, right(&free, &agree)), (PAIRS_SHARES[0], 100), "{free:?}");
+        assert_eq!(right(&free, &cast), 20);
+        // A network that is worse than that may lose two pairs of a hundred.
+        let half: Vec<ScoredPair> = votes(|a| -likes(a), 0, 100)
+            .into_iter()
+            .enumerate()
+            .map(|(at, p)| ScoredPair { network: if at < 60 { 1.0 } else { -1.0 }, ..p })
+            .collect();
+        let taste = Taste::fit(ids(), &cast, &pairs, 1.0, Judge::HeldOut(&half));
+        assert!(right(&taste, &half) >= 58, "{taste:?}");
+        assert_eq!(Taste::parse(taste.file().unwrap().as_bytes()).unwrap(), taste);
+        // No held-out pairs: as the training pairs allow.
+        let none = Taste::fit(ids(), &cast, &pairs, 1.0, Judge::HeldOut(&[]));
+        assert_eq!(none, Taste::fit(ids(), &cast, &pairs, 1.0, Judge::Pairs));
     }
 
     #[test]
     fn what_is_written_is_read_to_the_bit() {
         let cast = votes(|a| a.chars().count() as f64, 0, 20);
-        let taste = Taste::fit((1..=20).collect(), &cast, &[], 2.7);
+        let taste = Taste::fit((1..=20).collect(), &cast, &[], 2.7, Judge::Pairs);
         let text = taste.file().unwrap();
         assert_eq!(Taste::parse(text.as_bytes()).unwrap(), taste);
         assert!(!taste.likings.is_empty());
         // One vote more and again without it: the same bytes.
         let more = votes(|a| a.chars().count() as f64, 0, 21);
         let undone: Vec<ScoredPair> = more[..20].to_vec();
-        assert_ne!(Taste::fit((1..=21).collect(), &more, &[], 2.7).likings, taste.likings);
-        assert_eq!(Taste::fit((1..=20).collect(), &undone, &[], 2.7).file().unwrap(), text);
+        assert_ne!(Taste::fit((1..=21).collect(), &more, &[], 2.7, Judge::Pairs).likings, taste.likings);
+        assert_eq!(Taste::fit((1..=20).collect(), &undone, &[], 2.7, Judge::Pairs).file().unwrap(), text);
         assert_eq!(Taste::default().file(), None);
-        assert_eq!(Taste::fit(Vec::new(), &[], &[], 1.0), Taste::default());
+        assert_eq!(Taste::fit(Vec::new(), &[], &[], 1.0, Judge::Pairs), Taste::default());
     }
 
     #[test]
@@ -316,6 +483,7 @@ mod tests {
             (r#"{"format":1,"votes":[],"pairs":1,"likings":[{"feature":"length","weight":1e999}]}"#, "number"),
             (r#"{"format":1,"votes":[],"pairs":1,"likings":[{"feature":{"has":""},"weight":1}]}"#, "liking"),
             (r#"{"format":1,"votes":[],"pairs":1,"likings":[{"feature":"colour","weight":1}]}"#, "colour"),
+            (r#"{"format":1,"votes":[],"pairs":1,"strength":1.5,"likings":[]}"#, "strength 1.5"),
         ] {
             let error = Taste::parse(text.as_bytes()).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
