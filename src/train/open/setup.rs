@@ -13,10 +13,7 @@ use crate::{
     nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
     store::{RUNS, RealFs, Run, RunView, StoreError, newest_run},
     train::{
-        config::{
-            ChatFormat, ConfigIssue, ModelOverrides, RunConfig, Splits, Start, TokenizerKind, VoteFit, setup::Setup,
-            toml_patch,
-        },
+        config::{ChatFormat, ConfigIssue, ModelOverrides, RunConfig, TokenizerKind, setup::Setup, toml_patch},
         corpus,
         error::TrainError,
         run::model_folder,
@@ -75,7 +72,7 @@ pub fn open_line(
             let rewards = stages.contains(&StageId::Reward);
             fit(device, Wanted { stage, config: &config, rewards, drawn: false })?;
         }
-        begin(&mut config);
+        config.begin();
         corpus::find_sources(&config, dir)?;
         let text = config.to_toml()?;
         Ok((config, text))
@@ -111,17 +108,6 @@ pub fn open_line(
         corpus::find_sources(&config, &dir)?;
     }
     Ok((run, config))
-}
-
-/// Sets the keys that a new run has and a run of an earlier version lacks, so that the latter continues as it began.
-/// `start`: where the held-out loss has risen before a stage's end, the next one begins from the lowest. `splits`: files
-/// named as a held-out split are one. `vote_fit`: votes teach a taste beside the reward model.
-fn begin(config: &mut RunConfig) {
-    config.splits.get_or_insert(Splits::ByName);
-    for stage in StageId::ALL.into_iter().filter(|stage| stage.parent().is_some()) {
-        config.stage_mut(stage).start.get_or_insert(Start::Best);
-    }
-    config.stage_mut(StageId::Reward).vote_fit.get_or_insert(VoteFit::Taste);
 }
 
 /// Checks that all stages can be planned.

@@ -1,7 +1,7 @@
 //! Reads every run of a folder: checkpoints, figures, probes, and what names what.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     base::{StageId, StageName},
+    data::TurnText,
     protocol::{TreeCheckpoint, TreeCurve, TreeProbe, TreeRun, fork_parents},
     store::{Checkpoint, CheckpointId, Fs, RunView, holder, last_used, own_bytes, runs_in},
     train::{
@@ -77,7 +78,7 @@ pub fn survey_run(view: &RunView) -> TreeRun {
     match config(view) {
         Ok(config) => {
             (run.size, run.seed) = (config.size.clone(), config.seed);
-            run.changed = settings(&config).into_iter().filter(Setting::is_a_choice).map(|s| s.words()).collect();
+            run.changed = chosen(&config);
         }
         Err(e) => run.errors.push(e.to_string()),
     }
@@ -127,18 +128,19 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// Whether the user chose it: every new run has its size, and begins its stages from the best checkpoint.
-    fn is_a_choice(&self) -> bool {
-        let starts = self.key.rsplit('.').next() == Some("start");
-        // What a new run gets is no change either.
-        let given = |is: bool, value: &str| is && self.value.as_deref() == Some(value);
-        let new = given(starts, "\"best\"") || given(self.key == "splits", "\"by-name\"");
-        self.set && self.key != "size" && !new
-    }
-
     fn words(&self) -> String {
         format!("{} = {}", self.key, self.value.as_deref().unwrap_or("–"))
     }
+}
+
+/// What the user chose: neither the size, which every run has, nor what a new run gets.
+fn chosen(config: &RunConfig) -> Vec<String> {
+    let mut new = RunConfig { size: config.size.clone(), turns: Some(TurnText::AsWritten), ..RunConfig::default() };
+    new.begin();
+    let given: BTreeSet<(String, Option<String>)> =
+        settings(&new).into_iter().filter(|s| s.set).map(|s| (s.key, s.value)).collect();
+    let all = settings(config).into_iter().filter(|s| s.set && s.key != "size");
+    all.filter(|s| !given.contains(&(s.key.clone(), s.value.clone()))).map(|s| s.words()).collect()
 }
 
 /// All keys of a configuration, without the place of its data.

@@ -63,8 +63,12 @@ pub(crate) fn read_input(to: Sender<Input>, may_read: Arc<AtomicBool>) -> io::Re
             }
             // Every wake-up drains, a quiet one too: crossterm may hold keys that it read together with others, or a
             // new size that is no byte of the terminal's.
-            let gone = matches!(platform::wait_for_input(Duration::from_millis(100)), platform::Wait::Gone);
-            if gone || drain(&to).is_err() {
+            let drained = match platform::wait_for_input(Duration::from_millis(100)) {
+                platform::Wait::Ready => drain(&to, READY),
+                platform::Wait::Quiet => drain(&to, QUIET),
+                platform::Wait::Gone => Err(io::ErrorKind::BrokenPipe.into()),
+            };
+            if drained.is_err() {
                 let _ = to.send(Input::Gone);
                 return;
             }
@@ -79,10 +83,15 @@ pub(crate) fn wide_rules() -> (bool, Vec<Input>) {
     (wide, typed.into_iter().filter_map(translate).collect())
 }
 
+/// How long crossterm may look for input that is there. Within no time at all it does not look.
+const READY: Duration = Duration::from_millis(1);
+/// The same after a wait without a byte. Of less than a millisecond crossterm makes a busy loop: with a millisecond ten
+/// times a second that was one percent of a core, which the training lost.
+const QUIET: Duration = Duration::from_micros(50);
+
 /// Forwards everything that can be read without waiting.
-fn drain(to: &Sender<Input>) -> io::Result<()> {
-    // Within no time at all crossterm does not look.
-    while ct::poll(Duration::from_millis(1))? {
+fn drain(to: &Sender<Input>, most: Duration) -> io::Result<()> {
+    while ct::poll(most)? {
         if let Some(input) = translate(ct::read()?) {
             to.send(input).map_err(|_| io::ErrorKind::BrokenPipe)?;
         }

@@ -18,7 +18,8 @@ use super::{
     model::{ModelOverrides, SamplingOverrides},
     quality::QualityConfig,
     source::{self, ProbeConfig, SourceConfig, Splits},
-    stages::{StageOverrides, StageTables},
+    stages::{StageOverrides, StageTables, VoteFit},
+    start::Start,
     table::{self, Key, Kind, Site, Value, choice, keys},
 };
 use crate::{base::StageId, compute::Precision, data::TurnText, nn::preset, store::Watching};
@@ -177,6 +178,17 @@ impl RunConfig {
     /// which trained on all files.
     pub fn splits(&self) -> Splits {
         self.splits.unwrap_or_default()
+    }
+
+    /// Sets the keys that a new run has and a run of an earlier version lacks, so that the latter continues as it began.
+    /// `start`: where the held-out loss has risen before a stage's end, the next one begins from the lowest. `splits`:
+    /// files named as a held-out split are one. `vote_fit`: votes teach a taste beside the reward model.
+    pub(in crate::train) fn begin(&mut self) {
+        self.splits.get_or_insert(Splits::ByName);
+        for stage in StageId::ALL.into_iter().filter(|stage| stage.parent().is_some()) {
+            self.stage_mut(stage).start.get_or_insert(Start::Best);
+        }
+        self.stage_mut(StageId::Reward).vote_fit.get_or_insert(VoteFit::Taste);
     }
 
     /// Whether a model from elsewhere keeps its own chat template.
