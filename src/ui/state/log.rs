@@ -52,6 +52,8 @@ impl From<Tr> for Both {
 pub enum Level {
     /// A checkpoint.
     Save,
+    /// A probe is recalled whole.
+    Recall,
     /// A note.
     Note,
     /// A change of the data.

@@ -126,6 +126,7 @@ strings! {
     WRITING = "正在生成", "writing";
     CANCELLED = "已停止", "stopped";
     TAG_SAVE = "保存", "save";
+    TAG_RECALL = "背诵", "recall";
     TAG_NOTE = "说明", "note";
     TAG_ALERT = "警告", "ALERT";
     TAG_STATE = "状态", "state";

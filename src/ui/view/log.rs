@@ -91,6 +91,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
 fn entry<'a>(pen: &Pen, line: &'a LogLine, chosen: bool, width: usize) -> Vec<Pieces<'a>> {
     let (tag, role) = match line.level {
         Level::Save => (strings::TAG_SAVE, Role::Good),
+        Level::Recall => (strings::TAG_RECALL, Role::Good),
         Level::Note => (strings::TAG_NOTE, Role::Text),
         Level::Edit => (strings::TAG_EDIT, Role::Focus),
         Level::State => (strings::TAG_STATE, Role::Text),

@@ -232,7 +232,7 @@ fn on_recalled(state: &mut AppState, prompt: &str) {
     if probe.came_true(entry) {
         let (prompt, step) = (probe.prompt.clone(), entry.step);
         let text = Both::new(|lang| strings::came_true(lang, &prompt, step));
-        state.record(Level::Save, text.clone());
+        state.record(Level::Recall, text.clone());
         state.remark(text);
     }
 }
