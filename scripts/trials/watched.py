@@ -36,8 +36,8 @@ def main():
     args = trials.options(__doc__.splitlines()[0], 5, adapter=("cpu", "the engine"), size=("1m", "of the model"),
                           steps=(300, "of a run"), rows=(36, "of the terminal"), columns=(120, "of the terminal"))
     danlu = trials.Danlu(args, "watched")
-    env = dict(os.environ, **{k: v for k, v in danlu.env.items() if k != "RAYON_NUM_THREADS"})
-    env.pop("RAYON_NUM_THREADS", None)
+    # All cores, unlike the trials that run beside each other.
+    env = {name: value for name, value in danlu.env.items() if name != "RAYON_NUM_THREADS"}
     table = trials.Table("what")
     settings = trials.sets([f"pretrain.{s}" for s in [f"steps={args.steps}", "eval_steps=0", "probe_steps=0", "save_steps=0"]])
     took = {"headless": [], "screen": []}

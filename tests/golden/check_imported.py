@@ -7,8 +7,8 @@ the PyPI package xllamacpp.
 Each kind of make_splits.py, or the tokenizer in a folder, gets random weights, a vocabulary of 4,000 tokens and a chat template, and is exported in f32.
 Of each: texts of tests/fixtures/texts.json, and 1,000 random texts of all kinds of characters, whose tokens differ from
 those of transformers; the largest difference of a log-probability from `danlu score` (KV cache in f32); greedy
-continuations and chat answers that equal those of `danlu generate`, up to the first special token; conversations whose rendered tokens differ from those
-of `apply_chat_template`. Or the sentence with which danlu refuses the tokenizer. The figures are written to OUT.json.
+continuations and chat answers that equal those of `danlu generate`, up to the first special token; conversations whose
+rendered tokens differ from those of `apply_chat_template`. Or the sentence with which danlu refuses the tokenizer. The figures are written to OUT.json.
 """
 
 import json

@@ -253,6 +253,12 @@ impl RewardModel {
         ScoredPair { prompt, chosen, rejected, network, margin: f64::from(margin) }
     }
 
+    /// Pairs with their scores.
+    fn scored_pairs(&mut self, device: &mut Device, pairs: &[PairExample]) -> Result<Vec<ScoredPair>, TrainError> {
+        let scores = self.score(device, &pairs.iter().collect::<Vec<_>>())?;
+        Ok(pairs.iter().zip(scores).map(|(pair, scores)| self.scored_pair(pair, scores, 0.0)).collect())
+    }
+
     /// Some of the training pairs, the same whatever the votes, with their scores.
     fn sampled_pairs(&mut self, device: &mut Device) -> Result<Vec<ScoredPair>, TrainError> {
         if let Some(sample) = &self.sample {
@@ -262,9 +268,7 @@ impl RewardModel {
         let n = train.len();
         let which = (0..n.min(TASTE_PAIRS)).map(|at| permute(self.seed, Stream::Examples(0), n, at));
         let pairs: Vec<PairExample> = which.map(|at| train[at].clone()).collect();
-        let scores = self.score(device, &pairs.iter().collect::<Vec<_>>())?;
-        let sample: Vec<ScoredPair> =
-            pairs.iter().zip(scores).map(|(pair, scores)| self.scored_pair(pair, scores, 0.0)).collect();
+        let sample = self.scored_pairs(device, &pairs)?;
         self.sample = Some(sample.clone());
         Ok(sample)
     }
@@ -275,9 +279,7 @@ impl RewardModel {
             return Ok(held.clone());
         }
         let pairs = self.pairs().map_or_else(Vec::new, |pairs| pairs.held_out.clone());
-        let scores = self.score(device, &pairs.iter().collect::<Vec<_>>())?;
-        let held: Vec<ScoredPair> =
-            pairs.iter().zip(scores).map(|(pair, scores)| self.scored_pair(pair, scores, 0.0)).collect();
+        let held = self.scored_pairs(device, &pairs)?;
         self.held = Some(held.clone());
         Ok(held)
     }

@@ -413,6 +413,18 @@ mod tests {
         assert!(right(&held) > right(&free) + 20, "{} of 100 without them, {} with", right(&free), right(&held));
     }
 
+    /// Runs with `vote_fit = "head"` get the taste that they would have got from the version that began them.
+    #[test]
+    fn the_fit_of_earlier_runs_has_not_changed() {
+        let (cast, pairs) =
+            (votes(|a| a.chars().count() as f64, 200, 20), votes(|a| -(a.chars().count() as f64), 400, 100));
+        let taste = Taste::fit((1..=20).collect(), &cast, &pairs, 1.5, Judge::Pairs);
+        let strongest: Vec<String> =
+            taste.likings.iter().take(3).map(|l| format!("{:?} {:.6}", l.feature, l.weight)).collect();
+        assert_eq!((taste.pairs, taste.strength, taste.likings.len()), (0.5, 1.0, 77));
+        assert_eq!(strongest, ["AtLeast(25) 0.018117", "Latin 0.016462", "Has(\"七\") 0.014997"]);
+    }
+
     #[test]
     fn a_taste_is_as_strong_as_held_out_pairs_allow() {
         let likes = |a: &str| a.chars().count() as f64;
