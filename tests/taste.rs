@@ -123,7 +123,7 @@ fn a_policy_is_rewarded_by_the_taste() {
     let mut person = Person::new(longer, 0, 10);
     played(&run, "sft", &taste(), |event| person.hears(event));
     let taste = liked(&newest_folder(&run));
-    assert!(!taste.likings.is_empty());
+    assert!(!taste.likings.is_empty() && taste.leak.is_some());
     let sets = ["steps=1", "rollouts=8", "response_length=8", "num_mini_batches=2", "save_steps=1"];
     for run in [&run, &plain] {
         stage(run, "ppo", &sets, &[]).good();
@@ -133,7 +133,9 @@ fn a_policy_is_rewarded_by_the_taste() {
     for (with, without) in answers(&run).iter().zip(&answers(&plain)).filter(|(line, _)| line["step"] == 0) {
         assert_eq!(with["text"], without["text"]);
         let text = |name: &str| with[name].as_str().unwrap();
-        let expected = without["reward"].as_f64().unwrap() + taste.of(text("prompt"), text("text"));
+        let penalty = if with["ended"] == true { 0.0 } else { 1.5 };
+        let network = without["reward"].as_f64().unwrap() + penalty;
+        let expected = taste.reward(network, text("prompt"), text("text")) - penalty;
         assert!((with["reward"].as_f64().unwrap() - expected).abs() < 1e-4, "{with} {without}");
         added += usize::from(taste.of(text("prompt"), text("text")) != 0.0);
     }
@@ -266,15 +268,26 @@ fn twenty_votes_at_a_real_size() {
     println!("| mean | {:.3} | {:.3} | {:.3} |", mean(&|r| r.0), mean(&|r| r.1), mean(&|r| r.2));
 }
 
-/// What a taste likes about the judged answers of PPO's first and last report in a run, prompt by prompt.
-fn judged(run: &Path, likes: Liked) -> (Vec<f64>, Vec<f64>) {
+/// Prompts and judged answers of PPO's first and last report in a run.
+fn judged(run: &Path) -> [Vec<(String, String)>; 2] {
     let lines = objects(&fs::read_to_string(run.join("report/answers.jsonl")).unwrap());
-    let of = |step: &Value| -> Vec<f64> {
+    let of = |step: &Value| -> Vec<(String, String)> {
         let these = lines.iter().filter(|l| l["stage"] == "ppo" && l["step"] == *step);
-        these.map(|l| likes(l["text"].as_str().unwrap())).collect()
+        these.map(|l| ["prompt", "text"].map(|key| l[key].as_str().unwrap().to_owned()).into()).collect()
     };
     let last = lines.iter().rfind(|l| l["stage"] == "ppo").map(|l| l["step"].clone()).unwrap();
-    (of(&json!(0)), of(&last))
+    [of(&json!(0)), of(&last)]
+}
+
+/// What a taste likes about answers.
+fn liked_of(answers: &[(String, String)], likes: Liked) -> Vec<f64> {
+    answers.iter().map(|(_, text)| likes(text)).collect()
+}
+
+/// The network's scores of answers, without a taste.
+fn network_of(run: &Path, checkpoint: &str, answers: &[(String, String)]) -> Vec<f64> {
+    let pairs: Vec<_> = answers.iter().map(|(p, a)| (p.clone(), a.clone(), a.clone())).collect();
+    scores(run, checkpoint, &pairs).into_iter().map(|(score, _)| score).collect()
 }
 
 /// A mean with the half width of its 95 % interval.
@@ -293,7 +306,9 @@ fn policies_follow_a_taste_at_a_real_size() {
     let runs = trial();
     let first = std::env::var("DANLU_TASTES").map_or(5, |n| n.parse().unwrap());
     let way = "reward.vote_fit=taste";
-    println!("| taste | run | fine-tuned | PPO without votes | PPO with the taste | difference, 95 % interval |");
+    println!(
+        "| taste | run | fine-tuned | PPO without votes | PPO with the taste | difference, 95 % interval | network's score of the three |"
+    );
     let only = std::env::var("DANLU_TASTE").unwrap_or_default();
     for (name, likes) in LIKINGS.into_iter().take(first).filter(|(name, _)| name.contains(&only)) {
         for run in runs.split_whitespace() {
@@ -303,13 +318,20 @@ fn policies_follow_a_taste_at_a_real_size() {
             for name in checkpoints(&copy).into_iter().filter(|name| name.starts_with("ppo-")) {
                 fs::remove_dir_all(copy.join("checkpoints").join(name)).unwrap();
             }
-            launch::played(&copy, &setup("ppo", &[way]), |_| Vec::new());
-            let (before, after) = judged(&copy, likes);
-            let (_, without) = judged(Path::new(run), likes);
+            // A strong taste can make answers alike; then the guard stops the stage, and its last report counts.
+            if let Err(e) = launch::attempted(&copy, &setup("ppo", &[way]), |_| Vec::new()) {
+                assert!(e.to_string().contains("the guard stopped ppo"), "{e}");
+                println!("{name}, {run}: {e}");
+            }
+            let ([before, after], [_, without]) = (judged(&copy), judged(Path::new(run)));
+            let network = newest(Path::new(run));
+            let [first, plain, last] =
+                [&before, &without, &after].map(|all| mean_of(&network_of(Path::new(run), &network, all)).0);
+            let [before, without, after] = [before, without, after].map(|all| liked_of(&all, likes));
             let change: Vec<f64> = after.iter().zip(&without).map(|(a, b)| a - b).collect();
             let (difference, half) = mean_of(&change);
             println!(
-                "| {name} | {run} | {:.2} | {:.2} | {:.2} | {difference:+.2} ({:+.2} to {:+.2}) |",
+                "| {name} | {run} | {:.2} | {:.2} | {:.2} | {difference:+.2} ({:+.2} to {:+.2}) | {first:.2}, {plain:.2}, {last:.2} |",
                 mean_of(&before).0,
                 mean_of(&without).0,
                 mean_of(&after).0,

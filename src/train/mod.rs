@@ -42,6 +42,6 @@ pub use run::{
 };
 pub use stages::{
     edit_log::prune_data,
-    reward::taste::{Liking, Taste},
+    reward::taste::{Leak, Liking, Taste},
 };
 pub use trainer::{Emit, Summary, Trainer};

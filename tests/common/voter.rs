@@ -187,7 +187,7 @@ impl Person {
     }
 }
 
-/// Normalised scores of pairs: the checkpoint's score as transformers would compute it, minus the shift, and the taste.
+/// Rewards of pairs: the checkpoint's score as transformers would compute it, minus the shift, and the taste.
 pub fn scores(run: &Path, checkpoint: &str, pairs: &[(String, String, String)]) -> Vec<(f64, f64)> {
     let folder = run.join("checkpoints").join(checkpoint);
     let config = fs::read_to_string(folder.join("config.json")).unwrap();
@@ -218,7 +218,7 @@ pub fn scores(run: &Path, checkpoint: &str, pairs: &[(String, String, String)]) 
             ids.extend(text);
         }
         let scores = scorer.scores(&mut device, TokenRows { ids: &ids, starts: None }).unwrap();
-        let with = |at: usize, answer: &str| f64::from(scores[at]) - shift + taste.of(prompt, answer);
+        let with = |at: usize, answer: &str| taste.reward(f64::from(scores[at]) - shift, prompt, answer);
         all.push((with(last[0], a), with(last[1], b)));
     }
     all

@@ -171,6 +171,9 @@ table! {
         vote_fit: VoteFit [Reward], ANY, = |_, _| VoteFit::Network,
             "what votes train: `taste`, likings of plain features beside the network, as strong as held-out pairs allow; `head`, as training pairs allow; `network`, its weights in further steps. New runs have `taste`",
             "投票训练什么：`taste`，网络旁边、基于文本特征的喜好，强度以留出偏好对为限；`head`，以训练偏好对为限；`network`，再训练几步网络。新 run 为 `taste`";
+        vote_negative_slope: f64 [Reward], PART, = |_, _| 1.0,
+            "beside a taste, what the network's score counts below the mean of the reference answers, where above it counts 1. New runs have 0.3",
+            "有偏好时，网络的分数在参考回答均值以下的部分乘以它，以上的部分不变。新 run 为 0.3";
         rollouts: usize [Ppo Grpo], ONE, = |_, _| 128, "answers drawn for an update", "每次更新采样的回答数";
         num_generations: usize [Grpo], ONE, = |_, _| 8,
             "answers to one prompt, compared with each other", "同一提示词的回答数，彼此比较";

@@ -245,7 +245,11 @@ impl Scorer {
         if !self.taste.likings.is_empty() {
             for (score, e) in scores.iter_mut().zip(all) {
                 let (prompt, answer) = taste::texts(&self.tokenizer, &e.ids, e.start);
-                *score += self.taste.of(&prompt, &answer) as f32;
+                *score = match self.taste.leak {
+                    Some(_) => self.taste.reward(f64::from(*score), &prompt, &answer) as f32,
+                    // Added in f32, as it was in earlier versions.
+                    None => *score + self.taste.of(&prompt, &answer) as f32,
+                };
             }
         }
         for (score, _) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     draws::Draws,
     pairs::Pairs,
-    taste::{self, Judge, ScoredPair, Taste},
+    taste::{self, Judge, Leak, ScoredPair, Taste},
     votes::VoteExample,
 };
 use crate::{
@@ -57,8 +57,8 @@ pub(crate) struct RewardModel {
     taste: Taste,
     /// Training pairs with their scores, for the fit of a taste; None when the weights have changed.
     sample: Option<Vec<ScoredPair>>,
-    /// Held-out pairs with their scores; None when the weights have changed.
-    held: Option<Vec<ScoredPair>>,
+    /// Held-out pairs with their scores, and the leak that they set; None when the weights have changed.
+    held: Option<(Vec<ScoredPair>, Option<Leak>)>,
     /// Fits of a taste since it was opened.
     fits: usize,
     /// Votes that the taste of the others predicts, at the newest fit, and their number.
@@ -246,21 +246,26 @@ impl RewardModel {
     }
 
     /// The texts of a vote or pair, with the difference of its scores.
-    fn scored_pair(&self, pair: &PairExample, scores: Pair, margin: f32) -> ScoredPair {
+    fn scored_pair(&self, pair: &PairExample, scores: Pair, margin: f32, leak: Option<Leak>) -> ScoredPair {
         let (prompt, chosen) = taste::texts(&self.tokenizer, &pair.chosen.ids, pair.chosen.first);
         let (_, rejected) = taste::texts(&self.tokenizer, &pair.rejected.ids, pair.rejected.first);
-        let network = f64::from(scores.chosen) - f64::from(scores.rejected);
+        let network = match leak {
+            Some(leak) => {
+                let leaked = |score: f32| leak.leaked(self.normalised(score));
+                (leaked(scores.chosen) - leaked(scores.rejected)) * self.scale.1
+            }
+            None => f64::from(scores.chosen) - f64::from(scores.rejected),
+        };
         ScoredPair { prompt, chosen, rejected, network, margin: f64::from(margin) }
     }
 
-    /// Pairs with their scores.
-    fn scored_pairs(&mut self, device: &mut Device, pairs: &[PairExample]) -> Result<Vec<ScoredPair>, TrainError> {
-        let scores = self.score(device, &pairs.iter().collect::<Vec<_>>())?;
-        Ok(pairs.iter().zip(scores).map(|(pair, scores)| self.scored_pair(pair, scores, 0.0)).collect())
+    /// A score in standard deviations of the reference answers' from their mean.
+    fn normalised(&self, score: f32) -> f64 {
+        (f64::from(score) - self.scale.0) / self.scale.1
     }
 
     /// Some of the training pairs, the same whatever the votes, with their scores.
-    fn sampled_pairs(&mut self, device: &mut Device) -> Result<Vec<ScoredPair>, TrainError> {
+    fn sampled_pairs(&mut self, device: &mut Device, leak: Option<Leak>) -> Result<Vec<ScoredPair>, TrainError> {
         if let Some(sample) = &self.sample {
             return Ok(sample.clone());
         }
@@ -268,18 +273,26 @@ impl RewardModel {
         let n = train.len();
         let which = (0..n.min(TASTE_PAIRS)).map(|at| permute(self.seed, Stream::Examples(0), n, at));
         let pairs: Vec<PairExample> = which.map(|at| train[at].clone()).collect();
-        let sample = self.scored_pairs(device, &pairs)?;
+        let scores = self.score(device, &pairs.iter().collect::<Vec<_>>())?;
+        let sample: Vec<ScoredPair> =
+            pairs.iter().zip(scores).map(|(pair, scores)| self.scored_pair(pair, scores, 0.0, leak)).collect();
         self.sample = Some(sample.clone());
         Ok(sample)
     }
 
-    /// The held-out pairs with their scores.
-    fn held_out_pairs(&mut self, device: &mut Device) -> Result<Vec<ScoredPair>, TrainError> {
+    /// The held-out pairs with their scores, and how a network's score enters the reward beside a taste.
+    fn held_out_pairs(&mut self, device: &mut Device) -> Result<(Vec<ScoredPair>, Option<Leak>), TrainError> {
         if let Some(held) = &self.held {
             return Ok(held.clone());
         }
         let pairs = self.pairs().map_or_else(Vec::new, |pairs| pairs.held_out.clone());
-        let held = self.scored_pairs(device, &pairs)?;
+        let sides = self.score(device, &pairs.iter().collect::<Vec<_>>())?;
+        let both = sides.iter().flat_map(|s| [s.chosen, s.rejected]);
+        let scores: Vec<f64> = both.map(|score| self.normalised(score)).collect();
+        let slope = self.how.vote_negative_slope;
+        let leak = (slope < 1.0 && !scores.is_empty()).then(|| Leak::new(slope, &scores));
+        let scored = pairs.iter().zip(sides).map(|(pair, scores)| self.scored_pair(pair, scores, 0.0, leak)).collect();
+        let held = (scored, leak);
         self.held = Some(held.clone());
         Ok(held)
     }
@@ -297,14 +310,17 @@ impl RewardModel {
             // Sets the scale.
             self.held_out(device)?;
         }
-        let held = if self.how.vote_fit == VoteFit::Taste { Some(self.held_out_pairs(device)?) } else { None };
-        let judge = held.as_deref().map_or(Judge::Pairs, Judge::HeldOut);
-        let pairs = self.sampled_pairs(device)?;
+        let judges = self.how.vote_fit == VoteFit::Taste;
+        let asked = judges || self.how.vote_negative_slope < 1.0;
+        let (held, leak) = if asked { self.held_out_pairs(device)? } else { (Vec::new(), None) };
+        let judge = if judges { Judge::HeldOut(&held) } else { Judge::Pairs };
+        let pairs = self.sampled_pairs(device, leak)?;
         let scores = self.score(device, &votes.iter().map(|v| &v.example).collect::<Vec<_>>())?;
-        let all: Vec<ScoredPair> =
-            votes.iter().zip(scores).map(|(v, scores)| self.scored_pair(&v.example, scores, v.margin())).collect();
+        let each = votes.iter().zip(scores);
+        let all: Vec<ScoredPair> = each.map(|(v, s)| self.scored_pair(&v.example, s, v.margin(), leak)).collect();
         let deviation = self.scale.1;
-        self.taste = Taste::fit(votes.iter().map(|v| v.vote.pair.id).collect(), &all, &pairs, deviation, judge);
+        let ids = votes.iter().map(|v| v.vote.pair.id).collect();
+        self.taste = Taste::fit(ids, &all, &pairs, (deviation, leak), judge);
         self.predicted = Some(taste::predicted(&all, &pairs, deviation, &self.taste));
         Ok(())
     }
@@ -474,11 +490,14 @@ impl RewardModel {
         if self.taste.likings.is_empty() {
             return scores;
         }
-        let added = |side: &Side| {
+        let with = |score: f32, side: &Side| {
             let (prompt, answer) = taste::texts(&self.tokenizer, &side.ids, side.first);
-            (self.taste.of(&prompt, &answer) * self.scale.1) as f32
+            if self.taste.leak.is_none() {
+                return score + (self.taste.of(&prompt, &answer) * self.scale.1) as f32;
+            }
+            (self.scale.0 + self.taste.reward(self.normalised(score), &prompt, &answer) * self.scale.1) as f32
         };
-        let (chosen, rejected) = (scores.chosen + added(&pair.chosen), scores.rejected + added(&pair.rejected));
+        let (chosen, rejected) = (with(scores.chosen, &pair.chosen), with(scores.rejected, &pair.rejected));
         Pair { chosen, rejected, ..scores }
     }
 
@@ -562,15 +581,14 @@ impl Preference for RewardModel {
     fn judge(&mut self, device: &mut Device, texts: &[Vec<u32>]) -> Result<Vec<Option<f64>>, TrainError> {
         let fits: Vec<&Vec<u32>> = texts.iter().filter(|t| (1..=self.plan.context).contains(&t.len())).collect();
         let examples: Vec<Example> = fits.iter().map(|t| scored(t, self.pad)).collect();
-        let (mean, deviation) = self.scale;
         let mut scores = self.all_scores(device, &examples)?.into_iter();
-        let mut next = || scores.next().and_then(|s| s.last().map(|s| (f64::from(*s) - mean) / deviation));
-        let added = |ids: &[u32]| {
+        let mut next = || scores.next().and_then(|s| s.last().map(|s| self.normalised(*s)));
+        let with = |score: f64, ids: &[u32]| {
             let (prompt, answer) = taste::texts(&self.tokenizer, ids, taste::answer_of(&self.tokenizer, ids));
-            self.taste.of(&prompt, &answer)
+            self.taste.reward(score, &prompt, &answer)
         };
         let fits = |t: &Vec<u32>| (1..=self.plan.context).contains(&t.len());
-        Ok(texts.iter().map(|t| if fits(t) { next().map(|score| score + added(t)) } else { None }).collect())
+        Ok(texts.iter().map(|t| if fits(t) { next().map(|score| with(score, t)) } else { None }).collect())
     }
 
     fn vote(&mut self, vote: VoteExample) {

@@ -16,8 +16,8 @@ use crate::{
 
 /// Its file in a reward checkpoint.
 pub(crate) const FILE: &str = "taste.json";
-/// The version of the file.
-const FORMAT: u32 = 1;
+/// The version of the file, and of one with a [`Leak`].
+const FORMATS: [u32; 2] = [1, 2];
 /// Limit on the length of the file.
 const LIMIT: u64 = 4 << 20;
 /// What all training pairs together weigh, per vote, in the fits that are tried. Without held-out pairs to judge by, those
@@ -25,8 +25,13 @@ const LIMIT: u64 = 4 << 20;
 const PAIRS_SHARES: [f64; 14] = [0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0];
 /// See [`PAIRS_SHARES`].
 const DEFAULT_SHARE: f64 = 0.5;
-/// How much of a fitted taste is kept, in the fits that are judged by held-out pairs.
-const STRENGTHS: [f64; 6] = [1.0, 0.8, 0.65, 0.5, 0.35, 0.25];
+/// How much of a fitted taste is kept, in the fits that are judged by held-out pairs; without a [`Leak`] one of the
+/// first [`PLAIN`].
+const STRENGTHS: [f64; 14] = [1.0, 0.8, 0.65, 0.5, 0.35, 0.25, 0.9, 0.72, 0.57, 0.42, 0.3, 0.2, 0.16, 0.12];
+/// See [`STRENGTHS`].
+const PLAIN: usize = 6;
+/// With a leak, held-out pairs with a smaller lead do not count as right, since a reward is computed in `f32`.
+const LEAST_LEAD: f64 = 1e-5;
 /// The held-out accuracy that a taste leaves to a network that has it.
 const ACCURACY: f64 = 0.9;
 /// The largest share of the pairs of a less accurate network, or of training pairs, that a taste may turn from right to
@@ -49,13 +54,13 @@ pub(crate) struct ScoredPair {
     pub prompt: String,
     pub chosen: String,
     pub rejected: String,
-    /// Score of the chosen answer minus that of the rejected one.
+    /// Score of the chosen answer minus that of the rejected one, with the slope of a leak if there is one.
     pub network: f64,
     pub margin: f64,
 }
 
 impl ScoredPair {
-    /// The normalised score of the chosen answer minus that of the rejected one.
+    /// What the chosen answer has before the rejected one, where the likings are those of a fit without a leak.
     fn lead(&self, taste: &Taste, deviation: f64) -> f64 {
         self.network / deviation + taste.of(&self.prompt, &self.chosen) - taste.of(&self.prompt, &self.rejected)
     }
@@ -70,6 +75,47 @@ pub struct Liking {
     pub weight: f64,
 }
 
+/// How the network's normalised score enters the reward beside a taste: below 0, the mean of the reference answers, by
+/// a small slope (as LeakyReLU), then normalised again by the mean and deviation that these answers have now.
+///
+/// Twenty votes say little about how bad a bad answer is, and neither do the pairs, which need only the good one above
+/// it. So a taste decides between bad answers, and between good ones as far as the held-out pairs allow.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Leak {
+    /// The slope below 0.
+    pub negative_slope: f64,
+    /// Mean of the reference answers' scores with this slope.
+    pub mean: f64,
+    /// Their standard deviation.
+    pub deviation: f64,
+}
+
+impl Leak {
+    /// `scores` are the normalised scores of the reference answers.
+    pub(crate) fn new(negative_slope: f64, scores: &[f64]) -> Leak {
+        let leak = Leak { negative_slope, mean: 0.0, deviation: 1.0 };
+        let n = scores.len().max(1) as f64;
+        let mean = scores.iter().map(|s| leak.leaked(*s)).sum::<f64>() / n;
+        let var = scores.iter().map(|s| (leak.leaked(*s) - mean).powi(2)).sum::<f64>() / n;
+        Leak { mean, deviation: var.sqrt().max(1e-6), ..leak }
+    }
+
+    /// The score with the slope, not normalised.
+    pub(crate) fn leaked(&self, score: f64) -> f64 {
+        if score < 0.0 { self.negative_slope * score } else { score }
+    }
+
+    fn of(&self, score: f64) -> f64 {
+        (self.leaked(score) - self.mean) / self.deviation
+    }
+
+    fn is_plausible(&self) -> bool {
+        (self.negative_slope > 0.0 && self.negative_slope <= 1.0)
+            && self.mean.is_finite()
+            && (self.deviation.is_finite() && self.deviation > 0.0)
+    }
+}
+
 /// A taste; the default is none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Taste {
@@ -82,6 +128,9 @@ pub struct Taste {
     /// How much of the fit the held-out pairs left, up to 1; [`Taste::likings`] have been multiplied by it.
     #[serde(default = "whole", skip_serializing_if = "is_whole")]
     pub strength: f64,
+    /// How the network's score enters the reward; as it is without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leak: Option<Leak>,
     /// The likings, the strongest first.
     pub likings: Vec<Liking>,
 }
@@ -97,7 +146,14 @@ fn is_whole(strength: &f64) -> bool {
 
 impl Default for Taste {
     fn default() -> Self {
-        Taste { format: FORMAT, votes: Vec::new(), pairs: DEFAULT_SHARE, strength: 1.0, likings: Vec::new() }
+        Taste {
+            format: FORMATS[0],
+            votes: Vec::new(),
+            pairs: DEFAULT_SHARE,
+            strength: 1.0,
+            leak: None,
+            likings: Vec::new(),
+        }
     }
 }
 
@@ -112,29 +168,38 @@ pub(crate) enum Judge<'a> {
 }
 
 impl Taste {
-    /// What it adds to the normalised score of an answer.
+    /// The reward of an answer whose normalised score by the network is `network`.
+    pub fn reward(&self, network: f64, prompt: &str, answer: &str) -> f64 {
+        if self.likings.is_empty() {
+            return network;
+        }
+        self.leak.map_or(network, |leak| leak.of(network)) + self.of(prompt, answer)
+    }
+
+    /// What its likings add.
     pub fn of(&self, prompt: &str, answer: &str) -> f64 {
         self.likings.iter().map(|l| l.weight * l.feature.of(prompt, answer)).sum()
     }
 
     /// The taste of the votes with these numbers. `deviation` is the standard deviation of the network's scores of
-    /// reference answers.
+    /// reference answers. With a leak the scores of the pairs have its slope.
     pub(crate) fn fit(
         ids: Vec<u64>,
         votes: &[ScoredPair],
         pairs: &[ScoredPair],
-        deviation: f64,
+        (deviation, leak): (f64, Option<Leak>),
         judge: Judge<'_>,
     ) -> Taste {
         let fits = Fits::new(votes, pairs, deviation);
         let (share, strength, weights) = match judge {
-            Judge::HeldOut(held) if !held.is_empty() => fits.judged(votes, held),
+            Judge::HeldOut(held) if !held.is_empty() => fits.judged(votes, held, leak),
             Judge::HeldOut(_) | Judge::Pairs => {
                 let (share, weights) = fits.cheap();
                 (share, 1.0, weights)
             }
         };
-        Taste { format: FORMAT, votes: ids, pairs: share, strength, likings: fits.likings(&weights, strength) }
+        let likings = fits.likings(&weights, leak.map_or(strength, |leak| strength / leak.deviation));
+        Taste { format: FORMATS[usize::from(leak.is_some())], votes: ids, pairs: share, strength, leak, likings }
     }
 
     /// Reads the taste beside a reward model; none if its checkpoint has no such file.
@@ -149,8 +214,16 @@ impl Taste {
     /// Parses the file's content.
     pub fn parse(bytes: &[u8]) -> Result<Taste, String> {
         let taste: Taste = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        if taste.format != FORMAT {
-            return Err(format!("it has format {}, and this danlu reads {FORMAT}", taste.format));
+        let [plain, leaky] = FORMATS;
+        if taste.format != if taste.leak.is_some() { leaky } else { plain } {
+            let leak = if taste.leak.is_some() { "a leak" } else { "no leak" };
+            return Err(format!(
+                "it has format {} and {leak}, and this danlu reads {plain} and, with one, {leaky}",
+                taste.format
+            ));
+        }
+        if let Some(leak) = taste.leak.filter(|leak| !leak.is_plausible()) {
+            return Err(format!("it has the leak {leak:?}"));
         }
         if !(taste.pairs.is_finite() && taste.pairs >= 0.0) {
             return Err(format!("it has the weight {} for pairs", taste.pairs));
@@ -192,6 +265,12 @@ pub(crate) fn predicted(votes: &[ScoredPair], pairs: &[ScoredPair], deviation: f
 /// How much a vote counts compared with one of `pairs` pairs that together weigh `share` per vote.
 pub(crate) fn vote_counts_for(votes: usize, pairs: usize, share: f64) -> f64 {
     if votes == 0 { 0.0 } else { pairs as f64 / (share * votes as f64) }
+}
+
+/// A weight as a file has it: small ones are left out, and six decimals are read back to the bit.
+fn written(weight: f64) -> f64 {
+    let rounded = (weight * 1e6).round() / 1e6;
+    if rounded.abs() >= SMALL { rounded } else { 0.0 }
 }
 
 /// Differences of the features: those of the better answer minus those of the other, without zeros.
@@ -292,29 +371,41 @@ impl Fits {
     }
 
     /// Of the fits and strengths that leave the held-out pairs their accuracy, the one with which most votes are ordered
-    /// correctly; of equal ones that in which the pairs weigh least, then the strongest. Share, strength and weights;
-    /// without any such fit no weights.
-    fn judged(&self, votes: &[ScoredPair], held: &[ScoredPair]) -> (f64, f64, Vec<f64>) {
+    /// correctly. Of equal ones, with a leak, that which moves the held-out pairs most; without, as in runs of earlier
+    /// versions, that in which the pairs weigh least, then the strongest. Share, strength and weights; without any such
+    /// fit no weights.
+    fn judged(&self, votes: &[ScoredPair], held: &[ScoredPair], leak: Option<Leak>) -> (f64, f64, Vec<f64>) {
         let differences = |pairs: &[ScoredPair]| -> Vec<_> {
             pairs.iter().map(|p| differences(p, self.features.iter().enumerate())).collect()
         };
         let (of_votes, of_held) = (differences(votes), differences(held));
-        let right = |pairs: &[ScoredPair], differ: &[Vec<(usize, f64)>], weights: &[f64], strength: f64| {
+        let moves = |differ: &[(usize, f64)], weights: &[f64]| differ.iter().map(|(f, x)| weights[*f] * x).sum::<f64>();
+        let right = |pairs: &[ScoredPair], differ: &[Vec<(usize, f64)>], (weights, strength): (&[f64], f64), least| {
             let lead = |(pair, differ): (&ScoredPair, &Vec<(usize, f64)>)| {
-                pair.network / self.deviation + strength * differ.iter().map(|(f, x)| weights[*f] * x).sum::<f64>()
+                pair.network / self.deviation + strength * moves(differ, weights)
             };
-            pairs.iter().zip(differ).filter(|both| lead(*both) > 0.0).count()
+            pairs.iter().zip(differ).filter(|both| lead(*both) > least).count()
         };
         let none = vec![0.0; self.features.len()];
-        let before = right(held, &of_held, &none, 0.0) as f64 / held.len() as f64;
+        let before = right(held, &of_held, (&none, 0.0), 0.0) as f64 / held.len() as f64;
         let floor = held.len() as f64 * if before >= ACCURACY { ACCURACY } else { before - COST };
+        let (strengths, least) = if leak.is_some() { (&STRENGTHS[..], LEAST_LEAD) } else { (&STRENGTHS[..PLAIN], 0.0) };
         let (mut best, mut found) = (None, (PAIRS_SHARES[PAIRS_SHARES.len() - 1], 1.0, none));
         for share in PAIRS_SHARES {
             let weights = self.weights(&self.fit(share).1);
-            for strength in STRENGTHS {
-                let ordered = right(votes, &of_votes, &weights, strength);
-                if right(held, &of_held, &weights, strength) as f64 >= floor && best.is_none_or(|best| ordered > best) {
-                    best = Some(ordered);
+            for strength in strengths.iter().copied() {
+                // With a leak as they are written, so that the reward has the accuracy that is judged here.
+                let written: Option<Vec<f64>> = leak.map(|leak| {
+                    weights.iter().map(|w| written(strength / leak.deviation * w) * leak.deviation).collect()
+                });
+                let kept = written.as_deref().map_or((&weights[..], strength), |all| (all, 1.0));
+                let moved = match &written {
+                    Some(all) => of_held.iter().map(|differ| moves(differ, all).powi(2)).sum::<f64>(),
+                    None => 0.0,
+                };
+                let counts = (right(votes, &of_votes, kept, 0.0), moved);
+                if right(held, &of_held, kept, least) as f64 >= floor && best.is_none_or(|best| counts > best) {
+                    best = Some(counts);
                     found = (share, strength, weights.clone());
                 }
             }
@@ -324,13 +415,11 @@ impl Fits {
 
     /// The likings with these weights, the strongest first.
     fn likings(&self, weights: &[f64], strength: f64) -> Vec<Liking> {
-        // Six decimals are read back to the bit.
-        let rounded = |weight: &f64| (strength * weight * 1e6).round() / 1e6;
         let mut all: Vec<Liking> = self
             .features
             .iter()
-            .zip(weights.iter().map(rounded))
-            .filter(|(_, weight)| weight.abs() >= SMALL)
+            .zip(weights.iter().map(|weight| written(strength * weight)))
+            .filter(|(_, weight)| *weight != 0.0)
             .map(|(feature, weight)| Liking { feature: feature.clone(), weight })
             .collect();
         all.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()).then_with(|| a.feature.cmp(&b.feature)));
@@ -389,7 +478,7 @@ mod tests {
         for (name, likes) in tastes {
             let (cast, unseen) = (votes(likes, 200, 20), votes(likes, 0, 200));
             assert_eq!((cast.len(), unseen.len()), (20, 200), "{name}");
-            let taste = Taste::fit((1..=20).collect(), &cast, &[], 1.0, Judge::Pairs);
+            let taste = Taste::fit((1..=20).collect(), &cast, &[], (1.0, None), Judge::Pairs);
             let (before, after) = (agreement(&Taste::default(), &unseen), agreement(&taste, &unseen));
             assert!(before < 0.6 && after > 0.8, "{name}: {before} to {after} by {:?}", taste.likings);
             let (right, of) = predicted(&cast, &[], 1.0, &taste);
@@ -408,7 +497,7 @@ mod tests {
             let lead = |p: &ScoredPair| p.network + taste.of(&p.prompt, &p.chosen) - taste.of(&p.prompt, &p.rejected);
             pairs.iter().filter(|p| lead(p) > 0.0).count()
         };
-        let fit = |pairs: &[ScoredPair]| Taste::fit(Vec::new(), &cast, pairs, 1.0, Judge::Pairs);
+        let fit = |pairs: &[ScoredPair]| Taste::fit(Vec::new(), &cast, pairs, (1.0, None), Judge::Pairs);
         let (free, held) = (fit(&[]), fit(&pairs));
         assert!(right(&held) > right(&free) + 20, "{} of 100 without them, {} with", right(&free), right(&held));
     }
@@ -418,7 +507,7 @@ mod tests {
     fn the_fit_of_earlier_runs_has_not_changed() {
         let (cast, pairs) =
             (votes(|a| a.chars().count() as f64, 200, 20), votes(|a| -(a.chars().count() as f64), 400, 100));
-        let taste = Taste::fit((1..=20).collect(), &cast, &pairs, 1.5, Judge::Pairs);
+        let taste = Taste::fit((1..=20).collect(), &cast, &pairs, (1.5, None), Judge::Pairs);
         let strongest: Vec<String> =
             taste.likings.iter().take(3).map(|l| format!("{:?} {:.6}", l.feature, l.weight)).collect();
         assert_eq!((taste.pairs, taste.strength, taste.likings.len()), (0.5, 1.0, 77));
@@ -438,8 +527,8 @@ mod tests {
         let pairs = sure(votes(|a| -likes(a), 400, 100), 30.0);
         for (network, floor) in [(0.5, 90), (3.0, 90)] {
             let held = sure(votes(|a| -likes(a), 0, 100), network);
-            let free = Taste::fit(ids(), &cast, &pairs, 1.0, Judge::Pairs);
-            let held_back = Taste::fit(ids(), &cast, &pairs, 1.0, Judge::HeldOut(&held));
+            let free = Taste::fit(ids(), &cast, &pairs, (1.0, None), Judge::Pairs);
+            let held_back = Taste::fit(ids(), &cast, &pairs, (1.0, None), Judge::HeldOut(&held));
             assert!(
                 right(&held_back, &held) >= floor,
                 "{network}: {} of 100 with {held_back:?}",
@@ -454,7 +543,7 @@ mod tests {
         // Held-out pairs that have nothing against it: the votes are followed, whatever the training pairs weigh.
         let pairs = sure(votes(|a| -likes(a), 400, 100), 1.0);
         let agree = sure(votes(likes, 0, 100), 1.0);
-        let free = Taste::fit(ids(), &cast, &pairs, 1.0, Judge::HeldOut(&agree));
+        let free = Taste::fit(ids(), &cast, &pairs, (1.0, None), Judge::HeldOut(&agree));
         assert_eq!((free.pairs, right(&free, &agree)), (PAIRS_SHARES[0], 100), "{free:?}");
         assert_eq!(right(&free, &cast), 20);
         // A network that is worse than that may lose two pairs of a hundred.
@@ -463,28 +552,83 @@ mod tests {
             .enumerate()
             .map(|(at, p)| ScoredPair { network: if at < 60 { 1.0 } else { -1.0 }, ..p })
             .collect();
-        let taste = Taste::fit(ids(), &cast, &pairs, 1.0, Judge::HeldOut(&half));
+        let taste = Taste::fit(ids(), &cast, &pairs, (1.0, None), Judge::HeldOut(&half));
         assert!(right(&taste, &half) >= 58, "{taste:?}");
         assert_eq!(Taste::parse(taste.file().unwrap().as_bytes()).unwrap(), taste);
         // No held-out pairs: as the training pairs allow.
-        let none = Taste::fit(ids(), &cast, &pairs, 1.0, Judge::HeldOut(&[]));
-        assert_eq!(none, Taste::fit(ids(), &cast, &pairs, 1.0, Judge::Pairs));
+        let none = Taste::fit(ids(), &cast, &pairs, (1.0, None), Judge::HeldOut(&[]));
+        assert_eq!(none, Taste::fit(ids(), &cast, &pairs, (1.0, None), Judge::Pairs));
+    }
+
+    #[test]
+    fn a_leak_keeps_the_order_and_shrinks_differences_between_bad_answers() {
+        let scores: Vec<f64> = (-20..=20).map(|s| f64::from(s) / 10.0).collect();
+        let leak = Leak::new(0.1, &scores);
+        let taste = Taste {
+            leak: Some(leak),
+            likings: vec![Liking { feature: TextFeature::Has("好".to_owned()), weight: 1.0 }],
+            ..Taste::default()
+        };
+        let rewards: Vec<f64> = scores.iter().map(|s| taste.reward(*s, "", "坏")).collect();
+        assert!(rewards.windows(2).all(|two| two[0] < two[1]), "{rewards:?}");
+        let n = rewards.len() as f64;
+        let (mean, square) = (rewards.iter().sum::<f64>() / n, rewards.iter().map(|r| r * r).sum::<f64>() / n);
+        assert!(mean.abs() < 1e-12 && (square - 1.0).abs() < 1e-12, "mean {mean}, mean square {square}");
+        assert!(((rewards[10] - rewards[0]) / (rewards[40] - rewards[30]) - 0.1).abs() < 1e-9);
+        assert!((taste.reward(0.0, "", "好") - taste.reward(0.0, "", "坏") - 1.0).abs() < 1e-12);
+        // Without likings the reward is the network's score.
+        assert_eq!(Taste { likings: Vec::new(), ..taste }.reward(-1.0, "", "好"), -1.0);
+    }
+
+    #[test]
+    fn with_a_leak_a_taste_decides_between_bad_answers_and_not_against_good_ones() {
+        let likes = |a: &str| a.chars().count() as f64;
+        let dislikes = |a: &str| -likes(a);
+        let scored = |pairs: Vec<ScoredPair>, leak: Option<Leak>, (chosen, rejected): (f64, f64)| -> Vec<ScoredPair> {
+            let of = |score: f64| leak.map_or(score, |leak| leak.leaked(score));
+            pairs.into_iter().map(|p| ScoredPair { network: of(chosen) - of(rejected), ..p }).collect()
+        };
+        let right = |taste: &Taste, pairs: &[ScoredPair], (chosen, rejected): (f64, f64)| {
+            let lead = |p: &&ScoredPair| {
+                taste.reward(chosen, &p.prompt, &p.chosen) > taste.reward(rejected, &p.prompt, &p.rejected)
+            };
+            pairs.iter().filter(lead).count()
+        };
+        // Both answers that are voted on are bad, by the network the shorter one is worse by far; of the others one is good.
+        let (better, worse) = (-0.5, -2.5);
+        for (good, deviation) in [(1.5, 0.5), (0.5, 0.5), (0.1, 0.2), (1.0, 2.0)] {
+            let fit = |leak: Option<Leak>| {
+                let cast = scored(votes(likes, 200, 20), leak, (worse, better));
+                let pairs = scored(votes(dislikes, 400, 100), leak, (good, better));
+                let held = scored(votes(dislikes, 0, 100), leak, (good, better));
+                Taste::fit((1..=20).collect(), &cast, &pairs, (1.0, leak), Judge::HeldOut(&held))
+            };
+            let leaky = fit(Some(Leak { negative_slope: 0.1, mean: 0.4, deviation }));
+            let unseen = votes(likes, 0, 100);
+            let [before, after] = [&fit(None), &leaky].map(|taste| right(taste, &unseen, (worse, better)));
+            assert!(after > before + 30 || good < 0.5, "{good}: {before} of 100 without a leak, {after} with");
+            let held = right(&leaky, &votes(dislikes, 0, 100), (good, better));
+            assert!(held >= 90, "{good}, {deviation}: {held} of 100 held-out pairs by {leaky:?}");
+            let text = leaky.file().unwrap();
+            assert!(text.contains("\"format\": 2") && text.contains("negative_slope"), "{text}");
+            assert_eq!(Taste::parse(text.as_bytes()).unwrap(), leaky);
+        }
     }
 
     #[test]
     fn what_is_written_is_read_to_the_bit() {
         let cast = votes(|a| a.chars().count() as f64, 0, 20);
-        let taste = Taste::fit((1..=20).collect(), &cast, &[], 2.7, Judge::Pairs);
+        let taste = Taste::fit((1..=20).collect(), &cast, &[], (2.7, None), Judge::Pairs);
         let text = taste.file().unwrap();
         assert_eq!(Taste::parse(text.as_bytes()).unwrap(), taste);
         assert!(!taste.likings.is_empty());
         // One vote more and again without it: the same bytes.
         let more = votes(|a| a.chars().count() as f64, 0, 21);
         let undone: Vec<ScoredPair> = more[..20].to_vec();
-        assert_ne!(Taste::fit((1..=21).collect(), &more, &[], 2.7, Judge::Pairs).likings, taste.likings);
-        assert_eq!(Taste::fit((1..=20).collect(), &undone, &[], 2.7, Judge::Pairs).file().unwrap(), text);
+        assert_ne!(Taste::fit((1..=21).collect(), &more, &[], (2.7, None), Judge::Pairs).likings, taste.likings);
+        assert_eq!(Taste::fit((1..=20).collect(), &undone, &[], (2.7, None), Judge::Pairs).file().unwrap(), text);
         assert_eq!(Taste::default().file(), None);
-        assert_eq!(Taste::fit(Vec::new(), &[], &[], 1.0, Judge::Pairs), Taste::default());
+        assert_eq!(Taste::fit(Vec::new(), &[], &[], (1.0, None), Judge::Pairs), Taste::default());
     }
 
     #[test]
@@ -496,6 +640,19 @@ mod tests {
             (r#"{"format":1,"votes":[],"pairs":1,"likings":[{"feature":{"has":""},"weight":1}]}"#, "liking"),
             (r#"{"format":1,"votes":[],"pairs":1,"likings":[{"feature":"colour","weight":1}]}"#, "colour"),
             (r#"{"format":1,"votes":[],"pairs":1,"strength":1.5,"likings":[]}"#, "strength 1.5"),
+            (r#"{"format":2,"votes":[],"pairs":1,"likings":[]}"#, "no leak"),
+            (
+                r#"{"format":1,"votes":[],"pairs":1,"leak":{"negative_slope":0.1,"mean":0,"deviation":1},"likings":[]}"#,
+                "a leak",
+            ),
+            (
+                r#"{"format":2,"votes":[],"pairs":1,"leak":{"negative_slope":0,"mean":0,"deviation":1},"likings":[]}"#,
+                "negative_slope",
+            ),
+            (
+                r#"{"format":2,"votes":[],"pairs":1,"leak":{"negative_slope":0.1,"mean":0,"deviation":0},"likings":[]}"#,
+                "deviation",
+            ),
         ] {
             let error = Taste::parse(text.as_bytes()).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
