@@ -175,6 +175,36 @@ fn a_typed_learning_rate_acts_on_the_next_step_and_again_on_a_resume() {
     goes_the_same_way(dir.path(), &run);
 }
 
+/// How answers are sampled and how often probes are made change no step: the change is marked and logged all the same.
+#[test]
+fn a_typed_temperature_is_marked_and_logged_and_changes_no_step() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let plain = dir.path().join("plain");
+    copy_all(&run, &plain);
+    played(&plain, "pretrain", &SETS, |_| Vec::new());
+    for (key, value, text) in [
+        ("sampling.temperature", "0.5", "sampling.temperature 0.8 → 0.5"),
+        ("sampling.top_k", "5", "sampling.top_k 40 → 5"),
+    ] {
+        let run = {
+            let to = dir.path().join(key);
+            copy_all(&run, &to);
+            to
+        };
+        let told = changed_at_5(&run, || vec![Command::Set { key: key.to_owned(), value: value.to_owned() }]);
+        let [edit] = edits(&told)[..] else { panic!("{key}: {told:?}") };
+        assert_eq!((edit.step, edit.cause, edit.text.as_str()), (6, Cause::Key, text));
+        let all = entries(&run);
+        let set = &all.last().unwrap()["set"];
+        assert_eq!((set[0].as_str().unwrap(), set[1].as_str().unwrap()), (text.split(' ').next().unwrap(), value));
+        assert_eq!(stage_metrics(&run, "pretrain"), stage_metrics(&plain, "pretrain"), "{key}");
+        // The run's next launch has it too, and says nothing of it again.
+        played(&run, "pretrain", &[&["steps=14"], &SETS[1..]].concat(), |_| Vec::new());
+        assert_eq!(entries(&run).len(), all.len());
+    }
+}
+
 /// Batch, accumulation and dropout too: each is in the device's recording, which is made again.
 #[test]
 fn a_typed_batch_or_dropout_acts_on_the_next_step_and_again_on_a_resume() {

@@ -410,7 +410,7 @@ fn runs_lists_every_checkpoint_with_its_lineage() {
     // What every new run gets was not chosen.
     let chosen = lines[0]["changed"].to_string();
     assert!(chosen.contains("pretrain.steps = 12"), "{chosen}");
-    assert!(["vote_fit", "splits", "turns", "best"].iter().all(|given| !chosen.contains(given)), "{chosen}");
+    assert!(["vote_fit", "vote_negative_slope", "splits", "turns", "best"].iter().all(|given| !chosen.contains(given)), "{chosen}");
     is(&lines[1], json!({"needed_by": ["sft"], "newest": false}));
     is(&lines[3], json!({"parent": "pretrain-00000008", "metric": "eval_loss", "newest": true, "best": true}));
     is(&lines[4], json!({"best": true, "changed": ["pretrain.learning_rate 0.003 → 0.001"]}));

@@ -69,6 +69,11 @@ pub(crate) fn held_back(old: &RunConfig, new: &RunConfig, stage: StageId) -> Res
     Ok(held.cloned().collect())
 }
 
+/// Whether a change of this key applies to a stage from its next step on.
+pub(crate) fn applies_now(key: &str, stage: StageId) -> bool {
+    applies(key, stage) == Applies::Now
+}
+
 /// Every key of a configuration with its value as text.
 fn flat(config: &RunConfig) -> Result<BTreeMap<String, String>, ConfigIssue> {
     fn walk(at: &str, value: &toml::Value, into: &mut BTreeMap<String, String>) {
@@ -134,6 +139,11 @@ impl InEffect {
             }
         }
         Ok(())
+    }
+
+    /// The value in use of a key, as TOML.
+    pub(crate) fn value(&self, key: &str) -> Option<&str> {
+        self.settings.iter().find(|s| path(s.table, s.name) == key).map(|s| s.value.as_str())
     }
 
     /// Sets a key to the value in use, and the step (counted from 1) since which it is; a key without a table is the

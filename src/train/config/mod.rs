@@ -37,6 +37,6 @@ pub use self::{
 };
 pub(crate) use self::{
     guard::GuardSettings,
-    in_effect::{DROPOUT, InEffect, held_back},
+    in_effect::{DROPOUT, InEffect, applies_now, held_back},
     stages::StageSettings,
 };

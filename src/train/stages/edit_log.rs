@@ -126,6 +126,30 @@ pub(crate) fn write(run: &Run, entry: &Entry) -> Result<(), TrainError> {
     Ok(())
 }
 
+/// A key that was set while a stage trained and that no step's result depends on: how answers are sampled, how often
+/// probes are made. Its value is run.toml's; the line says since when.
+#[derive(Serialize)]
+pub(crate) struct KeySet {
+    /// The stage.
+    pub stage: StageName,
+    /// The first step with it, counted from 0.
+    pub step: u64,
+    /// The cause.
+    pub cause: Cause,
+    /// A description of the change.
+    pub text: String,
+    /// The key and its value as TOML.
+    pub set: [String; 2],
+}
+
+/// Writes that a key was set to disk.
+pub(crate) fn write_set(run: &Run, set: &KeySet) -> Result<(), TrainError> {
+    let mut log: Log = run.edits()?;
+    log.append(set)?;
+    log.sync()?;
+    Ok(())
+}
+
 /// A description of the differences.
 pub(crate) fn difference(old: &LiveSettings, new: &LiveSettings) -> String {
     let mut words = Vec::new();

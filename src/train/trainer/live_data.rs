@@ -12,7 +12,7 @@ use crate::{
     data::shares,
     protocol::{self, Cause, DroppedView, Event, Find, RoomView, Trial},
     train::{
-        config::{ConfigIssue, DROPOUT, InEffect, RunConfig, held_back, plan::StagePlan, toml_patch},
+        config::{ConfigIssue, DROPOUT, InEffect, RunConfig, applies_now, held_back, plan::StagePlan, toml_patch},
         corpus::{
             Corpus, Marks,
             live::{Found, Fresh, Trying},
@@ -20,7 +20,7 @@ use crate::{
         error::TrainError,
         open::footprint::{Wanted, fit},
         stages::{
-            edit_log::{self, LiveSettings},
+            edit_log::{self, KeySet, LiveSettings},
             knobs::{Knobs, Turn, Values},
         },
     },
@@ -62,6 +62,8 @@ pub(super) struct LiveData {
     untaken: Option<Edit>,
     /// The settings that a stage without text can change while it trains.
     knobs: Option<Knobs>,
+    /// Changes that were logged.
+    logged: usize,
 }
 
 impl LiveData {
@@ -130,10 +132,19 @@ impl LiveData {
         has_room(core, &config, &plan).map_err(|e| TrainError::Refused(format!("{path} stays as it is: {e}")))?;
         let waits = held_back(&core.config, &config, stage)?.contains(&path);
         self.rewrite(core, |_| Ok(after.clone()))?;
+        let value = |of: &LiveData| of.in_effect.as_ref().and_then(|all| all.value(&path)).map(str::to_owned);
+        let (old, logged) = (value(self), self.logged);
         if core.work.text().is_some() {
             self.edit(core, recovery, Edit { config, corpus: None, cause: Cause::Key, since: None })?;
         } else {
             self.set_knobs(core, config, &plan)?;
+        }
+        if self.logged == logged
+            && applies_now(&path, stage)
+            && let (Some(old), Some(new)) = (old, value(self))
+            && old != new
+        {
+            tell_set(core, &path, &old, new)?;
         }
         core.out.show(Event::Set { key: path, waits });
         Ok(())
@@ -165,6 +176,7 @@ impl LiveData {
             if let Some(now) = self.knobs.as_ref().map(Knobs::now).filter(|now| *now == turn.knobs) {
                 apply(core, now);
             }
+            self.logged += 1;
             emit_turn(core, turn, false);
         }
         self.show_config(core)
@@ -286,6 +298,7 @@ impl LiveData {
         if let Some(edit) = adopted {
             info!(step, ?cause, "edit adopted");
             recovery.turn_at(turns.unwrap_or_default());
+            self.logged += 1;
             core.out.emit(Event::Edited(Box::new(edit)));
             prune_versions(core);
         }
@@ -404,6 +417,26 @@ fn apply(core: &mut Core<'_>, values: Values) {
 }
 
 /// Emits a change of such settings.
+/// Logs that a key which no step's result depends on was set, and marks it on the curve.
+fn tell_set(core: &mut Core<'_>, key: &str, old: &str, new: String) -> Result<(), TrainError> {
+    let (step, cause, text) = (core.submitted, Cause::Key, format!("{key} {old} → {new}"));
+    let line =
+        KeySet { stage: core.stage.into(), step: step as u64, cause, text: text.clone(), set: [key.to_owned(), new] };
+    edit_log::write_set(&core.open.run, &line)?;
+    let edit = protocol::Edit {
+        step: step + 1,
+        cause,
+        text,
+        sources: core.work.sources(),
+        learning_rate: core.plan.schedule.peak,
+        batch: 0,
+        seconds: None,
+        replayed: false,
+    };
+    core.out.emit(Event::Edited(Box::new(edit)));
+    Ok(())
+}
+
 fn emit_turn(core: &mut Core<'_>, turn: Turn, replayed: bool) {
     let edit = protocol::Edit {
         step: turn.step as usize + 1,

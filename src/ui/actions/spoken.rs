@@ -343,7 +343,7 @@ pub const SPOKEN: &[Spoken] = &[
         names: &["export", "导出"],
         usage: Tr("export svg|txt|csv [screen] [文件]", "export svg|txt|csv [screen] [FILE]"),
         title: Tr("导出正在看的面板，或整个屏幕", "export the focused panel, or the screen"),
-        refused: commanded,
+        refused: |s| if s.is_read_only() { None } else { commanded(s) },
         offers: |_| ["svg", "txt", "csv"].map(str::to_owned).to_vec(),
         run: export,
     },

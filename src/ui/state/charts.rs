@@ -308,7 +308,7 @@ impl AppState {
         let first = self.logged - self.log.len() as u64;
         let keeps = self.keeper(Panel::LOG);
         let here = move |(at, line): (usize, &LogLine)| {
-            if !keeps(line.text.get(self.lang)) {
+            if !keeps(&line.row(self.clock, self.lang).join(" ")) {
                 return None;
             }
             line.place.filter(|place| Some(place.0) == stage).map(|place| (first + at as u64, place.1))

@@ -4,7 +4,7 @@ use crate::{
     base::StageId,
     ui::{
         strings::{self, Lang, Tr},
-        text::Clean,
+        text::{Clean, time_of_day},
     },
 };
 
@@ -64,6 +64,20 @@ pub enum Level {
     Alert,
 }
 
+impl Level {
+    /// What the log calls it.
+    pub fn tag(self) -> Tr {
+        match self {
+            Level::Save => strings::TAG_SAVE,
+            Level::Recall => strings::TAG_RECALL,
+            Level::Note => strings::TAG_NOTE,
+            Level::Edit => strings::TAG_EDIT,
+            Level::State => strings::TAG_STATE,
+            Level::Alert => strings::TAG_ALERT,
+        }
+    }
+}
+
 /// A line of the log.
 #[derive(Clone, Debug)]
 pub struct LogLine {
@@ -75,6 +89,14 @@ pub struct LogLine {
     pub place: Option<(StageId, usize)>,
     /// Its text.
     pub text: Both,
+}
+
+impl LogLine {
+    /// The columns of its row on the screen: time, kind, text.
+    pub fn row(&self, clock: WallClock, lang: Lang) -> [String; 3] {
+        let time = self.at.map_or_else(|| "-".to_owned(), |at| time_of_day(clock.local(at)));
+        [time, self.level.tag().get(lang).to_owned(), self.text.get(lang).to_string()]
+    }
 }
 
 /// The clock on the wall.

@@ -295,6 +295,8 @@ pub struct AppState {
     pub field: Editor,
     /// The overlay, if any.
     pub overlay: Option<Overlay>,
+    /// The live stage was completed while the user did something else: its card is shown after that.
+    pub card_waits: bool,
     /// Rows scrolled back in the focused panel; 0 follows the newest.
     pub scroll: usize,
     /// The layout of the newest frame.

@@ -17,6 +17,7 @@ strings! {
     STATE_WATCHED = "监听中", "watched";
     REQUESTED = "已请求", "requested";
     REREADING = "正在重新读取数据和 run.toml", "re-reading the data and run.toml";
+    NO_SOURCES_HERE = "这个阶段不用数据源训练，预训练和微调才用", "this stage does not train on the run's sources; pretrain and sft do";
     NO_DATA = "等待数据统计", "waiting for the data";
     NO_WATCH = "未监听文件", "files are not watched";
     WATCHED_BY = "监听文件", "watching";

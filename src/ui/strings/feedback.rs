@@ -205,6 +205,8 @@ pub fn weight(lang: Lang, weight: f64) -> String {
 pub fn refitted(lang: Lang, version: usize, votes: usize, before: f64, after: f64, seconds: f64) -> String {
     let (before, after) = (measured(before, 0), measured(after, 0));
     match lang {
+        Lang::Zh if votes == 0 => format!("v{version} 没有投票，{seconds:.1} s"),
+        Lang::En if votes == 0 => format!("v{version} is fitted to no votes, {seconds:.1} s"),
         Lang::Zh => format!("v{version} 已学习 {votes} 票，与你一致 {before}% > {after}%，{seconds:.1} s"),
         Lang::En => format!(
             "v{version} fitted to {}, agreement {before}% > {after}%, {seconds:.1} s",

@@ -19,7 +19,7 @@ pub use self::{
     lessons::lesson,
     notes::{change, trainer},
     screen::*,
-    stages::{PATH, path, stage, stage_word},
+    stages::{PATH, path, stage, stage_word, train_first},
     tree::*,
 };
 

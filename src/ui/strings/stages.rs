@@ -30,3 +30,12 @@ pub fn stage(stage: StageId, lang: Lang) -> String {
         Lang::Zh => format!("{} {stage}", stage_word(stage).get(lang)),
     }
 }
+
+/// A stage cannot begin yet.
+pub fn train_first(lang: Lang, wanted: StageId, first: StageId) -> String {
+    let (wanted, first) = (stage(wanted, lang), stage(first, lang));
+    match lang {
+        Lang::Zh => format!("{wanted} 需要 {first} 的检查点，请先训练 {first}"),
+        Lang::En => format!("{wanted} needs a checkpoint of {first}; train {first} first"),
+    }
+}

@@ -7,6 +7,7 @@ use super::{
     msg::Cmd,
     requests::{answered, ask, send},
 };
+use crate::base::StageId;
 use crate::protocol::{Cause, Command, Edit, Find, Trial};
 use crate::ui::{
     state::{
@@ -34,12 +35,18 @@ pub(crate) fn open(state: &mut AppState) -> Vec<Cmd> {
 /// Whether the trainer accepts requests about its data now.
 fn is_asked(state: &AppState) -> bool {
     let live = state.live();
-    let there = live.run.is_some() && !live.is_finished() && state.switching().is_none();
+    let draws = live.id.is_none_or(StageId::draws_text);
+    let there = draws && live.run.is_some() && !live.is_finished() && state.switching().is_none();
     state.data.open && there && state.leaving.is_none()
 }
 
 /// Requests everything that the data view shows.
 pub(crate) fn ask_all(state: &mut AppState) -> Vec<Cmd> {
+    if state.live().id.is_some_and(|stage| !stage.draws_text()) {
+        // The trainer would refuse, and log that.
+        state.data.refused = Some(strings::NO_SOURCES_HERE.into());
+        return Vec::new();
+    }
     if !is_asked(state) {
         return Vec::new();
     }

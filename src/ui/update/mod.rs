@@ -50,6 +50,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
                 state.notice = None;
             }
             state.tick_film();
+            events::show_card(state);
             let mut wanted = stages::ask_batch(state);
             wanted.extend(stages::ask_rollout(state));
             wanted.extend(data::tick(state));

@@ -88,8 +88,22 @@ pub(crate) fn go(state: &mut AppState) -> Vec<Cmd> {
         state.stages.live_mut().phase = Phase::Resuming;
         return vec![Cmd::Send(Command::Resume)];
     }
+    if let Some(first) = untrained(state, stage) {
+        state.remark(Both::new(|lang| strings::train_first(lang, stage, first)));
+        return Vec::new();
+    }
     state.overlay = Some(Overlay::Ask { question: Question::Switch(stage), chosen: 0 });
     Vec::new()
+}
+
+/// A stage of which another one needs a checkpoint to begin, and that has none and is not the live one, which is saved
+/// first.
+fn untrained(state: &AppState, wanted: StageId) -> Option<StageId> {
+    let without = |id: StageId| {
+        let known = state.stages.all().iter().find(|s| s.id == Some(id));
+        state.live().id != Some(id) && known.is_some_and(|s| s.start_step.is_none() && s.saved.is_none())
+    };
+    [wanted.parent(), wanted.needs()].into_iter().flatten().find(|first| without(wanted) && without(*first))
 }
 
 /// Leaves the live stage for another.

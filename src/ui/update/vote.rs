@@ -124,7 +124,7 @@ pub(crate) fn on_refitted(state: &mut AppState, refit: Refit) {
     let Refit { version, votes, seconds, .. } = refit;
     state.remark(Both::new(|lang| strings::refitted(lang, version, votes, before, after, seconds)));
     if let Some(tally) = &mut state.voting.tally {
-        tally.version = refit.version;
+        (tally.version, tally.weight) = (refit.version, refit.weight);
     }
     state.voting.refit = Some(refit);
 }

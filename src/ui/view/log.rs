@@ -10,7 +10,7 @@ use crate::ui::{
     paint::{Pieces, put, put_pieces},
     state::{Level, LogLine, Panel},
     strings,
-    text::{date, pad, time_of_day, wrap},
+    text::{date, pad, wrap},
     theme::Role,
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
     let keeps = state.keeper(Panel::LOG);
-    let kept = |line: &LogLine| keeps(line.text.get(state.lang));
+    let kept = |line: &LogLine| keeps(&line.row(state.clock, state.lang).join(" "));
     if !state.log.is_empty() {
         if state.found_in(Panel::LOG).is_some() {
             let count = state.log.iter().filter(|line| kept(line)).count();
@@ -89,21 +89,19 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
 }
 
 fn entry<'a>(pen: &Pen, line: &'a LogLine, chosen: bool, width: usize) -> Vec<Pieces<'a>> {
-    let (tag, role) = match line.level {
-        Level::Save => (strings::TAG_SAVE, Role::Good),
-        Level::Recall => (strings::TAG_RECALL, Role::Good),
-        Level::Note => (strings::TAG_NOTE, Role::Text),
-        Level::Edit => (strings::TAG_EDIT, Role::Focus),
-        Level::State => (strings::TAG_STATE, Role::Text),
-        Level::Alert => (strings::TAG_ALERT, Role::Bad),
+    let role = match line.level {
+        Level::Save | Level::Recall => Role::Good,
+        Level::Note | Level::State => Role::Text,
+        Level::Edit => Role::Focus,
+        Level::Alert => Role::Bad,
     };
+    let [time, tag, _] = line.row(pen.state.clock, pen.state.lang);
     let text = line.text.get(pen.state.lang);
-    let time = line.at.map_or_else(|| "-".to_owned(), |at| time_of_day(pen.state.clock.local(at)));
     let head = 18;
     let mut lines: Vec<Pieces> = Vec::new();
     for (at, range) in wrap(text, width.saturating_sub(head + 3).max(8), 2).into_iter().enumerate() {
         let mut pieces: Pieces = if at == 0 {
-            let tag = pad(pen.state.tr(tag), 6);
+            let tag = pad(&tag, 6);
             let mark = if chosen { pen.glyphs.chosen } else { " " };
             let time = pen.piece(format!("{time:<8}  "), if chosen { Role::Bright } else { Role::Dim });
             vec![pen.piece(mark, Role::Focus), time, pen.piece(format!("{tag} "), role)]

@@ -14,7 +14,7 @@ use ratatui::{
 use crate::base::StageId;
 use crate::protocol::StepReport;
 use crate::ui::{
-    chart::{Abscissa, Axis, Curve, Plot, time_label},
+    chart::{Abscissa, Axis, Curve, Mark, Plot, time_label},
     paint::{Pieces, pieces_width, put, put_pieces, rule},
     series::Series,
     state::{AppState, Drawn, Panel, Phase, Stage},
@@ -101,6 +101,12 @@ impl Pen<'_> {
     /// A chart of the stage without curves: its abscissa and the crosshair.
     pub(crate) fn chart(&self) -> Plot<'_> {
         Plot { axis: self.axis(), cursor: self.cursor(), ..Plot::default() }
+    }
+
+    /// The changes of the stage while it trained, for a chart over its steps.
+    pub(crate) fn marks(&self) -> Vec<Mark<'_>> {
+        let marked = self.stage.changes.iter().filter_map(|c| Some((c, strings::letter(c.cause?))));
+        marked.map(|(c, letter)| Mark { step: c.step, letter, label: c.text.get(self.state.lang) }).collect()
     }
 
     /// The values of curves at the crosshair, each with the last step that it stands for unless that is the crosshair's.

@@ -66,6 +66,10 @@ fn table(c: &Comparison, lang: Lang) -> String {
         Lang::En => ["settings that differ", "held-out figures at the same steps", "best held-out figures", "probes"],
     };
     let none = || "–".to_owned();
+    let empty = match lang {
+        Lang::Zh => "（空）",
+        Lang::En => "(empty)",
+    };
     let settings = c
         .settings
         .iter()
@@ -79,7 +83,11 @@ fn table(c: &Comparison, lang: Lang) -> String {
     });
     let probes = c.probes.iter().map(|row| {
         let cell = |probe: &Option<crate::protocol::TreeProbe>| {
-            probe.as_ref().map_or_else(none, |p| format!("{} {}/{}", p.text, p.matched, p.length))
+            // The score first: a long text is cut at its end.
+            probe.as_ref().map_or_else(none, |p| {
+                let text = if p.text.trim().is_empty() { empty } else { &p.text };
+                format!("{}/{}  {text}", p.matched, p.length)
+            })
         };
         (row.prompt.clone(), row.values.iter().map(cell).collect())
     });

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{figure, size};
 use crate::{
     cli::{Common, Outcome, output},
-    protocol::{TreeCheckpoint, TreeRun, fork_parents},
+    protocol::{TreeCheckpoint, TreeProbe, TreeRun, fork_parents},
     store::{RUNS, RealFs},
     train::tree::{Survey, survey},
     ui::Lang,
@@ -28,7 +29,13 @@ impl Runs {
     pub(in crate::cli::verbs) fn run(&self, common: &Common) -> Outcome {
         let Survey { runs: all, unread } = survey(&RealFs::shared(), &self.dir)?;
         if self.json {
-            all.iter().flat_map(|run| &run.checkpoints).for_each(output::json);
+            for run in &all {
+                for (at, checkpoint) in run.checkpoints.iter().enumerate() {
+                    let newest = at + 1 == run.checkpoints.len();
+                    let probe = newest.then(|| newest_probe(run)).flatten();
+                    output::json(&Listed { checkpoint, probe });
+                }
+            }
         } else if all.is_empty() {
             let none = match common.language() {
                 Lang::Zh => "没有 run",
@@ -50,6 +57,21 @@ impl Runs {
         }
         Ok(())
     }
+}
+
+/// A checkpoint as JSON; the run's newest one with the run's probe.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    checkpoint: &'a TreeCheckpoint,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<&'a TreeProbe>,
+}
+
+/// The newest completion of the prompt that was once completed best.
+fn newest_probe(run: &TreeRun) -> Option<&TreeProbe> {
+    let best = run.probes.iter().max_by_key(|probe| (probe.matched * 1000 / probe.length.max(1), probe.step))?;
+    run.probes.iter().rfind(|other| other.prompt == best.prompt)
 }
 
 /// A run, its checkpoints, and below them its forks.
@@ -74,9 +96,7 @@ fn tree((all, parents): (&[TreeRun], &[Option<usize>]), at: usize, depth: usize,
     for checkpoint in &run.checkpoints {
         text.extend([&indent, "  ", &line(checkpoint, &run.engine, lang), "\n"]);
     }
-    if let Some(probe) = run.probes.iter().max_by_key(|probe| (probe.matched * 1000 / probe.length.max(1), probe.step))
-    {
-        let newest = run.probes.iter().rfind(|other| other.prompt == probe.prompt).unwrap_or(probe);
+    if let Some(newest) = newest_probe(run) {
         let (prompt, said) = (&newest.prompt, &newest.text);
         let score = format!("{}/{}", newest.matched, newest.length);
         text.extend([&indent, "    ", prompt, " ", said, "  ", &score, "\n"]);

@@ -43,6 +43,10 @@ const MOST: usize = 2048;
 const LEAST: usize = 2;
 /// Smaller weights are left out of the file.
 const SMALL: f64 = 1e-3;
+/// The largest weight, mean or deviation that is read from a file, and the smallest deviation.
+const LARGEST: f64 = 1e9;
+/// See [`LARGEST`].
+const TINY: f64 = 1e-6;
 /// How probable it is that a taste is about the form rather than about words.
 const FORM: f64 = 0.5;
 /// Groups of votes that are predicted from the others.
@@ -60,7 +64,8 @@ pub(crate) struct ScoredPair {
 }
 
 impl ScoredPair {
-    /// What the chosen answer has before the rejected one, where the likings are those of a fit without a leak.
+    /// What the chosen answer has before the rejected one. `deviation` is that of the network's scores, with a leak times
+    /// its own.
     fn lead(&self, taste: &Taste, deviation: f64) -> f64 {
         self.network / deviation + taste.of(&self.prompt, &self.chosen) - taste.of(&self.prompt, &self.rejected)
     }
@@ -97,7 +102,7 @@ impl Leak {
         let n = scores.len().max(1) as f64;
         let mean = scores.iter().map(|s| leak.leaked(*s)).sum::<f64>() / n;
         let var = scores.iter().map(|s| (leak.leaked(*s) - mean).powi(2)).sum::<f64>() / n;
-        Leak { mean, deviation: var.sqrt().max(1e-6), ..leak }
+        Leak { mean, deviation: var.sqrt().max(TINY), ..leak }
     }
 
     /// The score with the slope, not normalised.
@@ -109,10 +114,19 @@ impl Leak {
         (self.leaked(score) - self.mean) / self.deviation
     }
 
-    fn is_plausible(&self) -> bool {
-        (self.negative_slope > 0.0 && self.negative_slope <= 1.0)
-            && self.mean.is_finite()
-            && (self.deviation.is_finite() && self.deviation > 0.0)
+    /// What is wrong with one that was read from a file.
+    fn fault(&self) -> Option<String> {
+        let Leak { negative_slope, mean, deviation } = self;
+        if !(*negative_slope > 0.0 && *negative_slope <= 1.0) {
+            return Some(format!("leak.negative_slope is {negative_slope}; expected more than 0, at most 1"));
+        }
+        if mean.abs() > LARGEST {
+            return Some(format!("leak.mean is {mean}; expected −{LARGEST} to {LARGEST}"));
+        }
+        if !(*deviation >= TINY && *deviation <= LARGEST) {
+            return Some(format!("leak.deviation is {deviation}; expected {TINY} to {LARGEST}"));
+        }
+        None
     }
 }
 
@@ -133,6 +147,12 @@ pub struct Taste {
     pub leak: Option<Leak>,
     /// The likings, the strongest first.
     pub likings: Vec<Liking>,
+}
+
+/// What every format has.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
 }
 
 fn whole() -> f64 {
@@ -213,17 +233,16 @@ impl Taste {
 
     /// Parses the file's content.
     pub fn parse(bytes: &[u8]) -> Result<Taste, String> {
-        let taste: Taste = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         let [plain, leaky] = FORMATS;
-        if taste.format != if taste.leak.is_some() { leaky } else { plain } {
-            let leak = if taste.leak.is_some() { "a leak" } else { "no leak" };
-            return Err(format!(
-                "it has format {} and {leak}, and this danlu reads {plain} and, with one, {leaky}",
-                taste.format
-            ));
+        let Head { format } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if !FORMATS.contains(&format) {
+            return Err(format!("its format is {format}; this danlu reads {plain} and {leaky}"));
         }
-        if let Some(leak) = taste.leak.filter(|leak| !leak.is_plausible()) {
-            return Err(format!("it has the leak {leak:?}"));
+        let taste: Taste = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        match (format == leaky, taste.leak) {
+            (true, None) => return Err(format!("it has no leak; format {leaky} has one")),
+            (false, Some(_)) => return Err(format!("it has a leak; format {plain} has none")),
+            (_, leak) => leak.and_then(|leak| leak.fault()).map_or(Ok(()), Err)?,
         }
         if !(taste.pairs.is_finite() && taste.pairs >= 0.0) {
             return Err(format!("it has the weight {} for pairs", taste.pairs));
@@ -231,7 +250,7 @@ impl Taste {
         if !(taste.strength > 0.0 && taste.strength <= 1.0) {
             return Err(format!("it has the strength {}", taste.strength));
         }
-        match taste.likings.iter().find(|l| !(l.weight.is_finite() && l.feature.is_plausible())) {
+        match taste.likings.iter().find(|l| !(l.weight.abs() <= LARGEST && l.feature.is_plausible())) {
             Some(l) => Err(format!("it has the liking {:?} with weight {}", l.feature, l.weight)),
             None => Ok(taste),
         }
@@ -255,9 +274,10 @@ pub(crate) fn predicted(votes: &[ScoredPair], pairs: &[ScoredPair], deviation: f
         let (out, rest): (Vec<_>, Vec<_>) = votes.iter().enumerate().partition(|(at, _)| at % folds == fold);
         let rest: Vec<ScoredPair> = rest.into_iter().map(|(_, vote)| vote.clone()).collect();
         let fits = Fits::new(&rest, pairs, deviation);
-        let likings = fits.likings(&fits.weights(&fits.fit(taste.pairs).1), taste.strength);
+        let unit = taste.leak.map_or(1.0, |leak| leak.deviation);
+        let likings = fits.likings(&fits.weights(&fits.fit(taste.pairs).1), taste.strength / unit);
         let of_rest = Taste { likings, ..Taste::default() };
-        right += out.iter().filter(|(_, vote)| vote.lead(&of_rest, deviation) > 0.0).count();
+        right += out.iter().filter(|(_, vote)| vote.lead(&of_rest, deviation * unit) > 0.0).count();
     }
     (right, votes.len())
 }
@@ -514,6 +534,27 @@ mod tests {
         assert_eq!(strongest, ["AtLeast(25) 0.018117", "Latin 0.016462", "Has(\"七\") 0.014997"]);
     }
 
+    /// The same for `vote_fit = "taste"` without `vote_negative_slope`, where held-out pairs judge: the least weight of the
+    /// pairs, then the greatest strength.
+    #[test]
+    fn the_fit_without_a_leak_has_not_changed() {
+        let likes = |a: &str| a.chars().count() as f64;
+        let scored = |pairs: Vec<ScoredPair>| -> Vec<ScoredPair> {
+            let of = |(at, p): (usize, ScoredPair)| ScoredPair { network: 0.2 + (at % 7) as f64 / 2.0, ..p };
+            pairs.into_iter().enumerate().map(of).collect()
+        };
+        let (cast, pairs) = (votes(likes, 200, 20), scored(votes(|a| -likes(a), 400, 100)));
+        let held = scored(votes(|a| -likes(a), 0, 100));
+        let taste = Taste::fit((1..=20).collect(), &cast, &pairs, (1.5, None), Judge::HeldOut(&held));
+        let strongest: Vec<String> =
+            taste.likings.iter().take(3).map(|l| format!("{:?} {:.6}", l.feature, l.weight)).collect();
+        assert_eq!(
+            (taste.pairs, taste.strength, taste.likings.len(), strongest.join("; ").as_str()),
+            (0.35, 0.5, 71, "Length 0.229924; Latin 0.146346; Distinct -0.042887")
+        );
+        assert!(!taste.file().unwrap().contains("leak"));
+    }
+
     #[test]
     fn a_taste_is_as_strong_as_held_out_pairs_allow() {
         let likes = |a: &str| a.chars().count() as f64;
@@ -635,7 +676,8 @@ mod tests {
     fn a_foreign_file_is_refused() {
         for (text, words) in [
             ("", "EOF"),
-            (r#"{"format":2,"votes":[],"pairs":1,"likings":[]}"#, "format 2"),
+            (r#"{"format":3,"other":1}"#, "format is 3"),
+            (r#"{"format":1,"votes":[],"pairs":1,"likings":[{"feature":"length","weight":1e300}]}"#, "weight"),
             (r#"{"format":1,"votes":[],"pairs":1,"likings":[{"feature":"length","weight":1e999}]}"#, "number"),
             (r#"{"format":1,"votes":[],"pairs":1,"likings":[{"feature":{"has":""},"weight":1}]}"#, "liking"),
             (r#"{"format":1,"votes":[],"pairs":1,"likings":[{"feature":"colour","weight":1}]}"#, "colour"),
@@ -647,11 +689,15 @@ mod tests {
             ),
             (
                 r#"{"format":2,"votes":[],"pairs":1,"leak":{"negative_slope":0,"mean":0,"deviation":1},"likings":[]}"#,
-                "negative_slope",
+                "negative_slope is 0; expected more than 0",
             ),
             (
                 r#"{"format":2,"votes":[],"pairs":1,"leak":{"negative_slope":0.1,"mean":0,"deviation":0},"likings":[]}"#,
-                "deviation",
+                "deviation is 0; expected",
+            ),
+            (
+                r#"{"format":2,"votes":[],"pairs":1,"leak":{"negative_slope":0.1,"mean":1e300,"deviation":1},"likings":[]}"#,
+                "leak.mean",
             ),
         ] {
             let error = Taste::parse(text.as_bytes()).unwrap_err();

@@ -113,12 +113,13 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             stage.phase = Phase::Paused;
             stage.paused_since = stage.paused_since.or(Some(now));
             // Not over what the user is doing.
-            let free = state.mode() == Mode::Nav && state.stages.live_is_shown() && !state.is_read_only();
-            if trained && free && state.live().is_complete() {
-                state.overlay = Some(Overlay::Card);
+            if trained && state.live().is_complete() && !state.is_read_only() {
+                state.card_waits = true;
+                show_card(state);
             }
         }
         Event::Resumed { .. } => {
+            state.card_waits = false;
             answered(state, &Request::Steps);
             let now = state.now;
             let stage = state.stages.live_mut();
@@ -190,7 +191,8 @@ fn on_trouble(state: &mut AppState, fault: Fault, error: &str) -> Vec<Cmd> {
         // A signal requested to quit: there is nobody to ask.
         Some(leaving) if leaving.forced => return vec![Cmd::Send(Command::Stop { save: false })],
         Some(_) => {
-            state.leaving = None;
+            // What is asked now is whether to quit, not whether to open another run.
+            (state.leaving, state.tree.next) = (None, None);
             state.overlay = Some(Overlay::Ask { question: Question::Quit, chosen: 0 });
         }
         None => {}
@@ -209,7 +211,17 @@ fn on_watching(state: &mut AppState, watching: Watching) {
     state.watching = Some(watching);
 }
 
+/// Shows the card of the live stage that was completed, once the user is not doing anything else.
+pub(crate) fn show_card(state: &mut AppState) {
+    let free = state.mode() == Mode::Nav && state.stages.live_is_shown() && state.leaving.is_none();
+    if state.card_waits && free {
+        state.card_waits = false;
+        state.overlay = Some(Overlay::Card);
+    }
+}
+
 fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
+    state.card_waits = false;
     state.chat.manner = info.manner;
     state.opening = None;
     state.requests.retain(|w| !matches!(w, Request::Stage(_)));
@@ -227,11 +239,7 @@ fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
 
 /// The newest completion of this probe may be the first one that recalls everything.
 fn on_recalled(state: &mut AppState, prompt: &str) {
-    let probe = state.live().probe_of(prompt);
-    let Some((probe, entry)) = probe.and_then(|probe| Some((probe, probe.entries.last()?))) else { return };
-    if probe.came_true(entry) {
-        let (prompt, step) = (probe.prompt.clone(), entry.step);
-        let text = Both::new(|lang| strings::came_true(lang, &prompt, step));
+    if let Some((_, text)) = past::recalled(state.live(), prompt) {
         state.record(Level::Recall, text.clone());
         state.remark(text);
     }

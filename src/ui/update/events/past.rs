@@ -3,7 +3,10 @@
 use super::{super::data, log, measured::measured};
 use crate::{
     protocol::{Event, Line, Past, RunInfo, StagePast},
-    ui::state::{AppState, Both, Level, LogLine, Phase, Stage, refusal},
+    ui::{
+        state::{AppState, Both, Level, LogLine, Phase, Stage, refusal},
+        strings,
+    },
 };
 
 /// The past replaces what was known of its stages.
@@ -14,6 +17,7 @@ pub(super) fn on_past(state: &mut AppState, past: Past) {
     }
     let live = state.live();
     let (live, info) = (live.id, live.run.as_ref().map(|r| r.info.clone()).unwrap_or_default());
+    let mut recalls = Vec::new();
     for StagePast { stage: id, steps, events } in past.stages {
         let Some(stage) = state.stages.find_mut(id) else { continue };
         stage.forget();
@@ -21,14 +25,30 @@ pub(super) fn on_past(state: &mut AppState, past: Past) {
             stage.add_step(step);
         }
         for line in events {
+            let probed = match &line.record {
+                Event::Probe { recall: true, prompt, .. } => Some((line.time, prompt.clone())),
+                _ => None,
+            };
             take(stage, line, if live == Some(id) { None } else { Some(&info) });
+            let recalled = probed.and_then(|(at, prompt)| Some((at, recalled(stage, &prompt)?)));
+            recalls.extend(recalled.map(|(at, (step, text))| LogLine {
+                at,
+                level: Level::Recall,
+                place: Some((id, step)),
+                text,
+            }));
         }
     }
     let Some(lines) = past.log else { return };
     // The launch's own first lines are among them.
     state.log.clear();
     state.log_chosen = None;
+    let mut recalls = recalls.into_iter().peekable();
     for Line { stage, time, record } in lines {
+        let earlier = |line: &LogLine| line.at.zip(time).is_some_and(|(at, time)| at < time);
+        while let Some(line) = recalls.next_if(earlier) {
+            state.log_line(line);
+        }
         let words = match &record {
             Event::Refused { text } => vec![(Level::Alert, refusal(&Both::trainer(text)))],
             event => log::lines(Some(stage), event),
@@ -41,6 +61,15 @@ pub(super) fn on_past(state: &mut AppState, past: Past) {
             state.voting.refit = Some(refit);
         }
     }
+    recalls.for_each(|line| state.log_line(line));
+}
+
+/// The step of a probe's newest completion and what the log says of it, if it is the first that recalled everything.
+pub(super) fn recalled(stage: &Stage, prompt: &str) -> Option<(usize, Both)> {
+    let probe = stage.probe_of(prompt)?;
+    let entry = probe.entries.last().filter(|entry| probe.came_true(entry))?;
+    let (prompt, step) = (&probe.prompt, entry.step);
+    Some((step, Both::new(|lang| strings::came_true(lang, prompt, step))))
 }
 
 /// Adds an event to a stage; `live` is the running stage's description if that is another one.

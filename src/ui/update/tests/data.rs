@@ -287,6 +287,22 @@ fn a_stage_that_draws_no_text_says_so_where_the_data_would_stand() {
     assert!(cmds.contains(&Cmd::Send(Command::ShowRoom)) && state.data.refused.is_none());
 }
 
+/// The trainer would log every refusal in the run's files.
+#[test]
+fn a_stage_without_the_runs_text_is_not_asked_for_it() {
+    let mut state = with_sources(Reward);
+    for _ in 0..3 {
+        assert_eq!(press(&mut state, &[Key::char('1')]), []);
+        assert_eq!(press(&mut state, &[Key::char('2')]), []);
+    }
+    press(&mut state, &[Key::char('1')]);
+    assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(9))), []);
+    let said = state.data.refused.as_ref().map(|r| r.get(Lang::En).to_string()).unwrap_or_default();
+    assert!(said.contains("pretrain and sft do") && state.log.iter().all(|l| l.level != Level::Alert), "{said}");
+    let cmds = event(&mut state, Event::Started(Box::new(info(Sft))));
+    assert!(cmds.contains(&Cmd::Send(Command::ShowRoom)) && state.data.refused.is_none());
+}
+
 #[test]
 fn text_typed_in_the_room_goes_to_the_model() {
     let mut state = opened();

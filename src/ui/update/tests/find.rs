@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::protocol::Find;
+use crate::ui::state::LogLine;
 
 fn typed(state: &mut AppState, text: &str) {
     for c in text.chars() {
@@ -29,6 +30,15 @@ fn the_log_keeps_lines_with_every_word() {
     assert_eq!(kept(&state), 2);
     press(&mut state, &[ENTER]);
     assert_eq!((state.mode(), kept(&state)), (Mode::Nav, 2), "it stays filtered");
+    // Kind and time are on a row as well.
+    state.record(Level::Alert, Both::same("loss is NaN"));
+    let rows = |state: &AppState, text: &str| {
+        let row = |line: &LogLine| line.row(state.clock, state.lang).join(" ");
+        state.log.iter().filter(|line| row(line).contains(text)).count()
+    };
+    let tag = Level::Alert.tag().get(state.lang);
+    assert_eq!((rows(&state, &format!("{tag} loss is NaN")), rows(&state, "77:77")), (1, 0));
+    state.log.pop_back();
     // Another panel is not, and keeps the keys' meaning.
     assert!(state.keeper(Panel::METRICS)("loss"));
     press(&mut state, &[Key::char('/'), ESC]);

@@ -319,6 +319,26 @@ fn switched(state: &mut AppState, to: StageId) {
     event(state, Event::Started(Box::new(info(to))));
 }
 
+/// A stage whose parent was never trained is not asked about, since it would be refused; what is missing is named.
+#[test]
+fn a_stage_that_cannot_begin_yet_says_what_to_train_first() {
+    let stages = |trained: &[StageId]| {
+        let step = |stage| StageInfo { stage, step: trained.contains(&stage).then_some(3) };
+        StageId::ALL.map(step).to_vec()
+    };
+    let asked = |trained: &[StageId], key: char| {
+        let mut state = started_with(RunInfo { stages: stages(trained), ..info(Pretrain) });
+        press(&mut state, &[Key::char(key), Key::char('g')]);
+        (state.overlay.is_some(), state.notice.map(|n| n.0.get(Lang::En).to_string()).unwrap_or_default())
+    };
+    assert_eq!(asked(&[], '4'), (false, "reward needs a checkpoint of sft; train sft first".to_owned()));
+    assert_eq!(asked(&[Sft], '5'), (false, "ppo needs a checkpoint of reward; train reward first".to_owned()));
+    // The live stage is saved before the switch; what is trained already can be trained further.
+    for (trained, key) in [(&[][..], '3'), (&[Sft], '4'), (&[Sft, Reward], '5'), (&[Reward], '4')] {
+        assert!(asked(trained, key).0, "{trained:?} {key}");
+    }
+}
+
 #[test]
 fn looking_at_a_stage_changes_nothing() {
     let mut state = started();

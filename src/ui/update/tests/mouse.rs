@@ -230,6 +230,20 @@ fn a_stage_that_completes_shows_its_card_unless_the_user_is_busy() {
         press(&mut state, &[Key::char('3')]);
         assert_eq!((state.mode(), state.shown().id), (Mode::Nav, Some(Sft)));
     }
+    // While the user does something else the card waits; it comes once.
+    let mut state = drawn(120, 36);
+    event(&mut state, Event::Steps((401..=1000).map(|at| step(at, 3.0)).collect()));
+    press(&mut state, &[Key::char('i')]);
+    event(&mut state, Event::Paused { step: 1000 });
+    let tick = |state: &mut AppState, at: u64| drop(update(state, Msg::Tick(Duration::from_secs(at))));
+    tick(&mut state, 1000);
+    assert!(state.overlay.is_none() && state.mode() == Mode::Text);
+    press(&mut state, &[ESC]);
+    tick(&mut state, 1001);
+    assert_eq!(state.mode(), Mode::Card);
+    press(&mut state, &[ESC]);
+    tick(&mut state, 1002);
+    assert!(state.overlay.is_none());
     // A pause in the middle is no end.
     let mut state = drawn(120, 36);
     event(&mut state, Event::Paused { step: 400 });

@@ -1,7 +1,10 @@
 //! What earlier launches left: curves, scores, changes and the log of every stage.
 
 use super::{vote::feedback_info, *};
-use crate::protocol::{Cause, Edit, Line, Past, SourceInfo, StagePast, TaskReport};
+use crate::{
+    protocol::{Cause, Edit, Line, Past, SourceInfo, StagePast, TaskReport},
+    ui::state::LogLine,
+};
 
 fn source(name: &str, weight: f64) -> SourceInfo {
     SourceInfo { name: name.to_owned(), weight, documents: 9, tokens: 90, held_out_tokens: 9 }
@@ -137,4 +140,31 @@ fn only_the_sources_that_a_change_names_are_marked() {
         state.live().run.iter().flat_map(|r| &r.sources).map(|s| s.edited.is_some()).collect()
     };
     assert_eq!(marked(&state), [true, false, true], "the second only follows; the third has other text");
+}
+
+/// A poem that was recalled whole in an earlier launch is in the log again, once, where it belongs.
+#[test]
+fn the_first_whole_recall_is_in_the_log_after_a_restart() {
+    let mut past = past();
+    let whole = |step: usize| Event::Probe {
+        step,
+        task: None,
+        prompt: "春眠不觉晓，".to_owned(),
+        text: "处处闻啼鸟。".to_owned(),
+        expected: "处处闻啼鸟。".to_owned(),
+        matched: 6,
+        length: 6,
+        recall: true,
+        lines: Vec::new(),
+    };
+    past.stages[0].events.extend([whole(10), whole(11)].map(|event| Line::at(100.5, Pretrain, event)));
+    let mut state = started_with(RunInfo { resumed_at: 5, ..feedback_info(Sft) });
+    for _ in 0..2 {
+        event(&mut state, Event::Past(Box::new(past.clone())));
+        let found: Vec<(usize, &LogLine)> =
+            state.log.iter().enumerate().filter(|(_, line)| line.level == Level::Recall).collect();
+        let [(1, line)] = found[..] else { panic!("{:?}", state.log) };
+        assert_eq!((line.at, line.place), (Some(100.5), Some((Pretrain, 10))));
+        assert!(line.text.get(Lang::Zh).contains("背出来了"), "{line:?}");
+    }
 }

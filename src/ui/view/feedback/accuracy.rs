@@ -72,6 +72,6 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         Curve { band: Some(valid), ..Curve::points(&feedback.accuracy, valid) },
     ];
     let now = Some(pen.stage.steps_done());
-    let plot = Plot { now, curves, axes: true, holds: Some((0.5, 1.0)), ..pen.chart() };
+    let plot = Plot { now, curves, axes: true, holds: Some((0.5, 1.0)), marks: pen.marks(), ..pen.chart() };
     pen.plot(buf, inner, &plot);
 }

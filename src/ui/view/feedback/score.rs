@@ -94,7 +94,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         }
         let holds = (at == 0).then_some((0.0, 1.0));
         let now = Some(pen.stage.steps_done());
-        let plot = Plot { now, curves, axes: true, holds, ..pen.chart() };
+        let plot = Plot { now, curves, axes: true, holds, marks: pen.marks(), ..pen.chart() };
         pen.plot(buf, below(place, 1), &plot);
     }
 }

@@ -5,9 +5,8 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     base::StageName,
-    protocol::Cause,
     ui::{
-        chart::{Abscissa, Curve, Mark, Plot},
+        chart::{Abscissa, Curve, Plot},
         paint::{Pieces, pieces_width, put, put_pieces},
         series::{SMOOTHINGS, Series},
         state::{Phase, tree::Overlaid},
@@ -65,14 +64,8 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         Curve::points(&stage.kept, pen.style(Role::Kept)),
         Curve::points(&stage.valid, pen.style(Role::Valid)),
     ]);
-    let plot = Plot {
-        now: Some(stage.steps_done()),
-        log: state.log_y,
-        curves,
-        axes: true,
-        marks: stage.changes.iter().filter_map(|c| Some(mark(c.step, c.cause?, c.text.get(state.lang)))).collect(),
-        ..pen.chart()
-    };
+    let plot =
+        Plot { now: Some(stage.steps_done()), log: state.log_y, curves, axes: true, marks: pen.marks(), ..pen.chart() };
     pen.plot(buf, inner, &plot);
 }
 
@@ -83,10 +76,6 @@ const NUMBERS: [&str; 4] = ["1", "2", "3", "4"];
 fn overlaid<'a>(pen: &Pen<'a>, stage: Option<&'a StageName>) -> impl Iterator<Item = Overlaid<'a>> {
     let (tree, here) = (&pen.state.tree, pen.state.open_run());
     stage.into_iter().flat_map(move |stage| tree.overlaid(stage, "eval_loss", here))
-}
-
-fn mark(step: usize, cause: Cause, label: &str) -> Mark<'_> {
-    Mark { step, letter: strings::letter(cause), label }
 }
 
 /// The figures at the crosshair: raw loss with its range, smoothed and held-out loss.
