@@ -48,10 +48,13 @@ fn two_sources(dir: &Path) -> PathBuf {
 }
 
 fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
+    launch::played(run, &tiny(stage, sets), script)
+}
+
+fn tiny(stage: &str, sets: &[&str]) -> Setup {
     // Learning rate and batch are in run.toml, to be changed there.
     let tiny = TINY.iter().filter(|set| !set.starts_with("learning_rate") && !set.starts_with("batch_size"));
-    let setup = Setup { size: Some("1m".to_owned()), ..setup(stage, tiny.chain(sets)) };
-    launch::played(run, &setup, script)
+    Setup { size: Some("1m".to_owned()), ..setup(stage, tiny.chain(sets)) }
 }
 
 /// Removes all checkpoints except one, as after a kill.
@@ -192,9 +195,22 @@ fn a_typed_temperature_is_marked_and_logged_and_changes_no_step() {
             copy_all(&run, &to);
             to
         };
-        let told = changed_at_5(&run, || vec![Command::Set { key: key.to_owned(), value: value.to_owned() }]);
+        let (mut told, mut asked) = (Vec::new(), false);
+        let setup = Setup { interactive: true, ..tiny("pretrain", &SETS) };
+        launch::played(&run, &setup, |event| match event {
+            _ if is_step(event, 5) && !asked => {
+                asked = true;
+                vec![Command::Pause, Command::Set { key: key.to_owned(), value: value.to_owned() }, Command::Resume]
+            }
+            Event::Paused { step: 12 } => vec![Command::Stop { save: true }],
+            _ => {
+                told.extend(matches!(event, Event::Edited(_)).then(|| event.clone()));
+                Vec::new()
+            }
+        });
         let [edit] = edits(&told)[..] else { panic!("{key}: {told:?}") };
-        assert_eq!((edit.step, edit.cause, edit.text.as_str()), (6, Cause::Key, text));
+        assert_eq!((edit.cause, edit.text.as_str()), (Cause::Key, text));
+        assert!((6..=12).contains(&edit.step), "{edit:?}");
         let all = entries(&run);
         let set = &all.last().unwrap()["set"];
         assert_eq!((set[0].as_str().unwrap(), set[1].as_str().unwrap()), (text.split(' ').next().unwrap(), value));

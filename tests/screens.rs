@@ -130,10 +130,6 @@ fn data_states(lang: Lang) -> Vec<(&'static str, AppState)> {
 
     let mut refused = screen(lang, fake::feedback::reward_until(45));
     press(&mut refused, &[Key::char('1')]);
-    let text = "this stage draws no text".to_owned();
-    for _ in 0..3 {
-        update(&mut refused, Msg::Event(Event::Refused { text: text.clone() }));
-    }
     states.push(("data_refused", refused));
 
     states.push(("data", open().0));

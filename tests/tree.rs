@@ -305,6 +305,24 @@ fn of_runs_that_are_alike_the_one_that_was_forked_is_the_parent() {
     assert_eq!(claims(), ["z"]);
 }
 
+/// A renamed run stays the parent of its forks, which have its checkpoint too.
+#[test]
+fn a_renamed_run_stays_the_parent_of_all_its_forks() {
+    let dir = scratch();
+    let b = pretrained(dir.path(), "b");
+    for name in ["a", "c"] {
+        forked(&b, "pretrain-4", name, &["--set", "learning_rate=1e-3"]);
+    }
+    let (disk, runs) = (RealFs::shared(), text(&dir.path().join("runs")));
+    rename(&disk, &b, "z").unwrap();
+    let lines = danlu(["runs", "--dir", &runs, "--json"]).good().objects();
+    let named = lines.iter().filter(|line| line["needed_by"] == json!(["a", "c"]));
+    assert_eq!(named.map(|line| line["run"].as_str().unwrap()).collect::<Vec<_>>(), ["z"], "{lines:?}");
+    let tree = danlu(["runs", "--dir", &runs, "--lang", "en"]).good().out.clone();
+    assert_eq!(tree.matches("forked from z pretrain-00000004").count(), 2, "{tree}");
+    assert!(remove_whole_run(&disk, &b.with_file_name("z")).unwrap_err().to_string().contains("forked from it"));
+}
+
 /// Two runs each named as the other's parent, after others took their names: both are listed.
 #[test]
 fn a_circle_of_names_is_listed() {
@@ -410,7 +428,10 @@ fn runs_lists_every_checkpoint_with_its_lineage() {
     // What every new run gets was not chosen.
     let chosen = lines[0]["changed"].to_string();
     assert!(chosen.contains("pretrain.steps = 12"), "{chosen}");
-    assert!(["vote_fit", "vote_negative_slope", "splits", "turns", "best"].iter().all(|given| !chosen.contains(given)), "{chosen}");
+    assert!(
+        ["vote_fit", "vote_negative_slope", "splits", "turns", "best"].iter().all(|given| !chosen.contains(given)),
+        "{chosen}"
+    );
     is(&lines[1], json!({"needed_by": ["sft"], "newest": false}));
     is(&lines[3], json!({"parent": "pretrain-00000008", "metric": "eval_loss", "newest": true, "best": true}));
     is(&lines[4], json!({"best": true, "changed": ["pretrain.learning_rate 0.003 → 0.001"]}));

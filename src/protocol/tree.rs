@@ -152,9 +152,12 @@ pub fn fork_parents(all: &[TreeRun]) -> Vec<Option<usize>> {
         let fork = run.fork.as_ref()?;
         let named = |other: &usize| all[*other].run == fork.run;
         let has = |other: &usize| all[*other].checkpoints.iter().any(|line| line.digest == fork.digest);
+        let sibling = |other: &usize| all[*other].fork.as_ref().is_some_and(|of| of.run == fork.run);
         let others = || (0..all.len()).filter(|other| *other != at);
         others()
             .find(|other| named(other) && has(other))
+            // Renamed: another fork of the same parent has its checkpoint as well, and is not the parent.
+            .or_else(|| others().find(|other| has(other) && !sibling(other)))
             .or_else(|| others().find(has))
             .or_else(|| others().find(named))
     };

@@ -84,7 +84,9 @@ fn tree((all, parents): (&[TreeRun], &[Option<usize>]), at: usize, depth: usize,
     };
     let mut head = format!("{indent}{}  {}  {}  {}", run.run, run.size, run.engine, size(run.bytes));
     if let Some(fork) = &run.fork {
-        head.extend(["  ", forked, " ", &fork.run, " ", &fork.checkpoint]);
+        // As it is called now.
+        let parent = parents[at].map_or(&fork.run, |parent| &all[parent].run);
+        head.extend(["  ", forked, " ", parent, " ", &fork.checkpoint]);
     }
     if let Some(pid) = run.used_by {
         head.extend(["  ", used, " ", &pid.to_string()]);
