@@ -306,9 +306,9 @@ impl AppState {
     fn pointed(&self) -> impl DoubleEndedIterator<Item = (u64, usize)> + '_ {
         let stage = self.shown().id;
         let first = self.logged - self.log.len() as u64;
-        let keeps = self.keeper(Panel::LOG);
+        let keeps = self.log_keeper();
         let here = move |(at, line): (usize, &LogLine)| {
-            if !keeps(&line.row(self.clock, self.lang).join(" ")) {
+            if !keeps(line) {
                 return None;
             }
             line.place.filter(|place| Some(place.0) == stage).map(|place| (first + at as u64, place.1))

@@ -17,8 +17,7 @@ use crate::ui::{
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
-    let keeps = state.keeper(Panel::LOG);
-    let kept = |line: &LogLine| keeps(&line.row(state.clock, state.lang).join(" "));
+    let kept = state.log_keeper();
     if !state.log.is_empty() {
         if state.found_in(Panel::LOG).is_some() {
             let count = state.log.iter().filter(|line| kept(line)).count();

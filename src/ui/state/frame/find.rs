@@ -3,7 +3,10 @@
 use super::Panel;
 use crate::{
     base::fold::folded,
-    ui::{editor::Editor, state::AppState},
+    ui::{
+        editor::Editor,
+        state::{AppState, LogLine},
+    },
 };
 
 /// A text that is looked for in a panel: its lines are those that have every word of it; in the documents it leads from
@@ -41,5 +44,12 @@ impl AppState {
             let line = folded(line);
             find.split_whitespace().all(|word| line.contains(word))
         }
+    }
+
+    /// Which lines of the log have what is looked for there, in any column of their row.
+    pub fn log_keeper(&self) -> impl Fn(&LogLine) -> bool + '_ {
+        let (looks, keeps) = (self.found_in(Panel::LOG).is_some(), self.keeper(Panel::LOG));
+        // Without a filter no row is put together: every frame asks.
+        move |line| !looks || keeps(&line.row(self.clock, self.lang).join(" "))
     }
 }
