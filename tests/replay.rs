@@ -38,7 +38,7 @@ fn played(run: &Path, speed: f64) -> Vec<Event> {
     let session = Session::replay(film(run), Some(speed)).unwrap();
     let mut all = Vec::new();
     loop {
-        match session.events.recv_timeout(Duration::from_secs(20)).expect("an event") {
+        match session.events.recv_timeout(Duration::from_mins(1)).expect("an event") {
             Event::Paused { .. } => break,
             event => all.push(event),
         }

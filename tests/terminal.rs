@@ -257,13 +257,13 @@ fn a_stalled_terminal_does_not_hold_a_signal_up() {
     let mut pty = Pty::start(&[("FAKE_PACE", "5")], false);
     thread::sleep(Duration::from_secs(3));
     pty.signal(rustix::process::Signal::TERM);
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_mins(1);
     loop {
         if let Some(status) = pty.child.try_wait().expect("a status") {
             assert_eq!(status.exit_code(), 0);
             break;
         }
-        assert!(Instant::now() < end, "still there after ten seconds");
+        assert!(Instant::now() < end, "still there after a minute");
         thread::sleep(Duration::from_millis(50));
     }
 }

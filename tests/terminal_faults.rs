@@ -58,10 +58,7 @@ fn signals_that_end_the_process_give_the_terminal_back() {
         pty.until("the end", |pty| pty.contents().contains("the newest checkpoint is intact"));
         let status = pty.child.wait().unwrap();
         assert!(!status.success(), "{name}: {status:?}");
-        thread::sleep(Duration::from_millis(100));
-        while let Ok(bytes) = pty.bytes.try_recv() {
-            pty.screen.process(&bytes);
-        }
+        pty.read_to_end();
         pty.is_given_back();
     }
 }
@@ -84,12 +81,14 @@ fn no_key_is_lost_at_the_start() {
         pty.gives_back(0);
     }
     // Before the screen is up the line discipline still has them.
-    let mut pty = workbench(&dir.path().join("early"), LONG, None);
+    let run = dir.path().join("early");
+    let mut pty = workbench(&run, LONG, None);
     pty.send("i你好".as_bytes());
     pty.wait_for("❯ 你好");
+    first_step(&mut pty, &run);
     pty.signal(Signal::TERM);
     pty.gives_back(0);
-    assert!(fs::read_dir(dir.path().join("early/checkpoints")).unwrap().count() > 0);
+    assert!(fs::read_dir(run.join("checkpoints")).unwrap().count() > 0);
 }
 
 #[test]
@@ -98,7 +97,7 @@ fn two_signals_within_a_second_save_once_and_give_the_terminal_back() {
     let run = dir.path().join("run");
     let mut pty = workbench(&run, LONG, None);
     pty.wait_for("训练中");
-    pty.until("a step", |_| fs::metadata(run.join("metrics.jsonl")).is_ok_and(|m| m.len() > 0));
+    first_step(&mut pty, &run);
     pty.signal(Signal::TERM);
     thread::sleep(Duration::from_millis(400));
     // It may have exited already.
@@ -137,6 +136,11 @@ fn a_terminal_that_hangs_up_leaves_the_training_to_its_end() {
     }
 }
 
+/// Waits for the run's first step: before it nothing is to be saved.
+fn first_step(pty: &mut Pty, run: &Path) {
+    pty.until("a step", |_| fs::metadata(run.join("metrics.jsonl")).is_ok_and(|m| m.len() > 0));
+}
+
 /// Without a screen SIGTERM saves and ends as ever; a stage that waits for its user is saved at once.
 #[test]
 fn without_a_screen_a_signal_still_saves_and_ends() {
@@ -144,6 +148,7 @@ fn without_a_screen_a_signal_still_saves_and_ends() {
     let run = dir.path().join("term");
     let mut pty = workbench(&run, LONG, None);
     pty.wait_for("训练中");
+    first_step(&mut pty, &run);
     pty.signal(Signal::HUP);
     pty.until("the shell's screen", |pty| !pty.screen.screen().alternate_screen());
     pty.is_given_back();
@@ -156,6 +161,7 @@ fn without_a_screen_a_signal_still_saves_and_ends() {
     let run = dir.path().join("paused");
     let mut pty = workbench(&run, LONG, None);
     pty.wait_for("训练中");
+    first_step(&mut pty, &run);
     pty.send(b" ");
     pty.wait_for("已暂停");
     pty.signal(Signal::HUP);

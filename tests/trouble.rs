@@ -256,7 +256,7 @@ fn a_session_outlives_the_failure_of_its_stages() {
     for at in (0..).step_by(3) {
         let disk = base.copy();
         let session = Session::start(trainer(&disk, &setup), setup.clone()).unwrap();
-        let next = || session.events.recv_timeout(Duration::from_secs(20)).expect("an event");
+        let next = || session.events.recv_timeout(Duration::from_mins(1)).expect("an event");
         let ask = |stage| session.commands.send(Command::Stage { stage }).unwrap();
         while !matches!(next(), Event::Saved { step: STEPS, .. }) {}
         disk.fail_from(at, Fault::Denied);
@@ -320,7 +320,7 @@ fn an_error_reaches_a_screen_that_read_nothing_until_the_pause() {
         last = lines();
         std::thread::sleep(Duration::from_millis(100));
     }
-    let next = || session.events.recv_timeout(Duration::from_secs(20)).expect("an event");
+    let next = || session.events.recv_timeout(Duration::from_mins(1)).expect("an event");
     while !matches!(next(), Event::StoreFailed { .. }) {}
     while !matches!(next(), Event::Paused { .. }) {}
     disk.heal();

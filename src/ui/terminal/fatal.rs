@@ -2,7 +2,8 @@
 //! the signal take its default action.
 //!
 //! This code runs inside a signal handler, in the middle of whatever the thread was doing: it does not allocate or wait
-//! for a lock and makes only system calls.
+//! for a lock and makes only system calls. It waits for a terminal that is busy with the last frame, not for a blocked
+//! one.
 
 use std::{
     io,
@@ -13,7 +14,6 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
     stdio::{stdin, stdout},
     termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
 };
@@ -21,6 +21,8 @@ use signal_hook::{
     consts::{SIGABRT, SIGALRM, SIGPROF, SIGQUIT, SIGSYS, SIGTRAP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU},
     low_level::{abort, emulate_default_handler, register},
 };
+
+use super::platform;
 
 /// Signals that end the process by default and have no other handler here. Rust handles SIGSEGV, SIGBUS, SIGILL and
 /// SIGFPE (a stack overflow is reported there and ends in SIGABRT).
@@ -82,12 +84,9 @@ pub(crate) fn surrender() -> bool {
         return false;
     }
     // On a blocked terminal only the line discipline is restored, without escape sequences.
-    let output = stdout();
-    let mut fds = [PollFd::new(&output, PollFlags::OUT)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let takes = matches!(poll(&mut fds, Some(&now)), Ok(1..)) && fds[0].revents() == PollFlags::OUT;
+    let takes = platform::writable(platform::SLUGGISH);
     if takes {
-        let _ = rustix::io::write(output, LEAVE);
+        let _ = rustix::io::write(stdout(), LEAVE);
     }
     if let Ok(before) = BEFORE.try_lock()
         && let Some(before) = &*before

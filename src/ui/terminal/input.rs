@@ -47,8 +47,7 @@ pub(crate) enum Input {
 
 /// Whether the terminal has hung up or is blocked, so that output is lost.
 pub(crate) fn is_deaf() -> bool {
-    matches!(platform::wait_for_input(Duration::ZERO), platform::Wait::Gone)
-        || !platform::writable(Duration::from_millis(200))
+    matches!(platform::wait_for_input(Duration::ZERO), platform::Wait::Gone) || !platform::writable(platform::SLUGGISH)
 }
 
 /// Reads keys on a separate thread until the terminal closes. Never joined: it may block in a read that a closed

@@ -6,7 +6,6 @@ use std::{
     fs::File,
     io,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use crossterm::{
@@ -16,7 +15,7 @@ use crossterm::{
 
 #[cfg(unix)]
 use super::fatal;
-use super::platform;
+use super::platform::{self, SLUGGISH};
 
 /// A mode that must be undone.
 enum Mode {
@@ -97,8 +96,8 @@ impl Command for MouseOn {
     }
 }
 
-/// Undoes all modes, last first. A second call does nothing. It never waits: on a blocked terminal only the line
-/// discipline is restored, without escape sequences.
+/// Undoes all modes, last first. A second call does nothing. It waits no longer than [`SLUGGISH`]: on a blocked terminal
+/// only the line discipline is restored, without escape sequences.
 pub(crate) fn restore() {
     let modes = std::mem::take(&mut *HELD.lock().unwrap_or_else(PoisonError::into_inner));
     if modes.is_empty() {
@@ -106,7 +105,7 @@ pub(crate) fn restore() {
     }
     #[cfg(unix)]
     fatal::holds(false);
-    let speaks = platform::writable(Duration::from_millis(200));
+    let speaks = platform::writable(SLUGGISH);
     let mut out = io::stdout();
     for mode in modes.into_iter().rev() {
         // An error cannot be handled here: the terminal is closing.

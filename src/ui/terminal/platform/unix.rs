@@ -43,13 +43,17 @@ pub(crate) fn wait_for_input(most: Duration) -> Wait {
     }
 }
 
-/// Whether output would be accepted within `most`. False after Ctrl-S or on a stalled link.
+/// Whether output would be accepted within `most`. False after Ctrl-S or on a stalled link. Makes system calls only.
 pub(crate) fn writable(most: Duration) -> bool {
     let output = stdout();
-    let mut fds = [PollFd::new(&output, PollFlags::OUT)];
-    matches!(poll(&mut fds, Some(&timespec(most))), Ok(1..))
-        && fds[0].revents().contains(PollFlags::OUT)
-        && !fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    let end = Instant::now() + most;
+    loop {
+        let mut fds = [PollFd::new(&output, PollFlags::OUT)];
+        match poll(&mut fds, Some(&timespec(end.saturating_duration_since(Instant::now())))) {
+            Err(rustix::io::Errno::INTR) => {}
+            found => return matches!(found, Ok(1..)) && fds[0].revents() == PollFlags::OUT,
+        }
+    }
 }
 
 /// Whether this process may read from and write to its terminal.
