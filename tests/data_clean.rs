@@ -34,7 +34,7 @@ use danlu::{
     protocol::{DroppedDocument, Trial},
     store::{ReadSeek, RealFs, Run},
     train::{
-        Corpus, TrainError,
+        Corpus, Monitor, TrainError,
         config::RunConfig,
         corpus::{dropped, trial},
     },
@@ -299,7 +299,7 @@ fn batches_from_disk_are_those_from_memory() {
 fn load(dir: &Path, toml: &str) -> Result<(Corpus, Run), TrainError> {
     let run = Run::create(RealFs::shared(), &dir.join("run"), toml).unwrap();
     let config = RunConfig::parse(toml, &[], StageId::Pretrain).unwrap();
-    let corpus = Corpus::load(&config, &run, &run.view().data_dir(), 600, false, &AtomicBool::new(false))?;
+    let corpus = Corpus::load(&config, &run, &run.view().data_dir(), 600, false, &Monitor::default())?;
     Ok((corpus, run))
 }
 

@@ -5,13 +5,13 @@
 #[path = "common/texts.rs"]
 mod texts;
 
-use std::{fs, path::Path, sync::atomic::AtomicBool};
+use std::{fs, path::Path};
 
 use danlu::{
     base::StageId,
     store::{RealFs, Run},
     train::{
-        Corpus, TrainError,
+        Corpus, Monitor, TrainError,
         config::RunConfig,
         corpus::{Marks, dropped, prune},
     },
@@ -54,7 +54,7 @@ fn open(dir: &TempDir, name: &str) -> Run {
 
 fn load(run: &Run, toml: &str) -> Result<Corpus, TrainError> {
     let config = RunConfig::parse(toml, &[], StageId::Pretrain).unwrap();
-    Corpus::load(&config, run, &run.view().data_dir(), 1500, false, &AtomicBool::new(false))
+    Corpus::load(&config, run, &run.view().data_dir(), 1500, false, &Monitor::default())
 }
 
 fn by_quality(corpus: &Corpus) -> [u64; 2] {

@@ -28,7 +28,7 @@ use danlu::{
     },
     store::{RealFs, Run},
     train::{
-        Corpus, TrainError,
+        Corpus, Monitor, TrainError,
         config::{RunConfig, SourceConfig},
         corpus::{Effort, Preparing, dropped, open_version, prune},
     },
@@ -75,7 +75,7 @@ impl Room {
     }
 
     fn load(&self, run: &Run) -> Result<Corpus, TrainError> {
-        Corpus::load(&self.config, run, &run.view().data_dir(), 600, false, &AtomicBool::new(false))
+        Corpus::load(&self.config, run, &run.view().data_dir(), 600, false, &Monitor::default())
     }
 
     /// The same prepared from nothing, in a run beside it.

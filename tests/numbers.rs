@@ -337,9 +337,13 @@ fn a_poisoned_advantage_or_reward_leaves_finite_weights() {
 }
 
 fn session(run: &Path, sets: &[&str]) -> Session {
-    let all = common::TINY.iter().chain(sets);
+    opened(run, &common::TINY.iter().chain(sets).copied().collect::<Vec<_>>())
+}
+
+/// The same with these settings alone.
+fn opened(run: &Path, all: &[&str]) -> Session {
     let pair = |s: &&str| s.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap();
-    let setup = Setup { sets: all.map(pair).collect(), interactive: true, ..Setup::default() };
+    let setup = Setup { sets: all.iter().map(pair).collect(), interactive: true, ..Setup::default() };
     let mut device = Device::cpu();
     let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
     let trainer = Trainer::new(OpenRun::new(opened, device), config, &setup).map_err(|e| e.error).unwrap();
@@ -394,4 +398,54 @@ fn a_spike_on_the_screen_waits_for_the_user() {
     s.commands.send(Command::Stop { save: false }).unwrap();
     while s.events.recv_timeout(Duration::from_mins(1)).is_ok() {}
     assert_eq!(checkpoints(&run).last().map(String::as_str), Some("pretrain-00000040"));
+}
+
+/// A learning rate that is typed while it trains and breaks the stage is not repeated after the return.
+#[test]
+fn a_return_does_not_repeat_a_raised_learning_rate() {
+    let dir = scratch();
+    let run = grown(dir.path(), "run");
+    // A new run keeps its options in run.toml: without them there a key can be typed.
+    let plan = &["save_steps=0", "steps=100000"];
+    let set = |s: &Session, rate: &str| {
+        s.commands.send(Command::Set { key: "learning_rate".to_owned(), value: rate.to_owned() }).unwrap();
+        until(s, |e| matches!(e, Event::Edited(_)).then_some(()));
+    };
+    let s = opened(&run, plan);
+    until(&s, |e| matches!(e, Event::Steps(steps) if steps.iter().any(|l| l.step > 50)).then_some(()));
+    set(&s, "2");
+    set(&s, "1e30");
+    let stopped = until(&s, |e| if let Event::Guarded { step, .. } = e { Some(*step) } else { None });
+    until(&s, |e| matches!(e, Event::Paused { .. }).then_some(()));
+    // Lowered too late: the raise before it must not come back either.
+    set(&s, "1.5e-3");
+    s.commands.send(Command::Stage { stage: StageId::Pretrain }).unwrap();
+    let note = until(&s, |e| match e {
+        Event::Note { text, .. } if text.contains("is not repeated") => Some(text.clone()),
+        _ => None,
+    });
+    assert!(note.starts_with("learning_rate 1e30 of step ") && note.ends_with("it is 3e-3 again"), "{note}");
+    until(&s, |e| if let Event::Started(info) = e { Some(info.resumed_at) } else { None });
+    let most = std::cell::Cell::new(0.0_f64);
+    until(&s, |e| {
+        let Event::Steps(steps) = e else { return None };
+        most.set(steps.iter().map(|l| l.learning_rate).fold(most.get(), f64::max));
+        steps.iter().any(|l| l.step > stopped + 20).then_some(())
+    });
+    let most = most.get();
+    assert!(most > 0.0 && most <= 3e-3, "{most} after the return");
+    s.commands.send(Command::Stop { save: true }).unwrap();
+    while s.events.recv_timeout(Duration::from_mins(1)).is_ok() {}
+    // A raise is in run.toml as well, and is taken back there.
+    let s = opened(&run, plan);
+    until(&s, |e| matches!(e, Event::Steps(_)).then_some(()));
+    set(&s, "1e30");
+    until(&s, |e| matches!(e, Event::Guarded { .. }).then_some(()));
+    until(&s, |e| matches!(e, Event::Paused { .. }).then_some(()));
+    s.commands.send(Command::Stage { stage: StageId::Pretrain }).unwrap();
+    until(&s, |e| matches!(e, Event::Started(_)).then_some(()));
+    s.commands.send(Command::Stop { save: false }).unwrap();
+    while s.events.recv_timeout(Duration::from_mins(1)).is_ok() {}
+    let text = fs::read_to_string(run.join("run.toml")).unwrap();
+    assert!(text.contains("learning_rate = 1.5e-3"), "{text}");
 }

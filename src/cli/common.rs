@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     failure::{Failure, Outcome},
-    quiet,
+    quiet, reading,
 };
 use crate::{
     base::StageId,
@@ -115,6 +115,7 @@ impl RunArgs {
             seed: common.seed,
             precision,
             sets: self.set.clone(),
+            progress: reading::progress(common.language()),
             ..Setup::default()
         }
     }

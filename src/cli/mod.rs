@@ -11,6 +11,7 @@ mod heap;
 mod log;
 mod output;
 mod quiet;
+mod reading;
 mod screen;
 mod signals;
 mod verbs;

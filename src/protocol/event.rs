@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     BatchView, Care, Comparison, DocumentView, DroppedView, Edit, Inspection, LeftOut, LineChance, Manner, Pair,
-    PolicyReport, Refit, RewardReport, RolloutView, RoomView, RunInfo, SanityCheck, Setting, StepReport, Tally,
-    TaskReport, TrainedRun, TreeRun, Trial, Vote,
+    PolicyReport, Preparation, Refit, RewardReport, RolloutView, RoomView, RunInfo, SanityCheck, Setting, StepReport,
+    Tally, TaskReport, TrainedRun, TreeRun, Trial, Vote,
     line::{Line, absent, number},
 };
 use crate::base::StageId;
@@ -90,14 +90,9 @@ pub enum Event {
         /// The checkpoint; none where the stage starts over.
         checkpoint: Option<String>,
     },
-    /// While a stage is being opened: answers of the model begun, of those that it needs first.
+    /// While a stage is being opened: what takes long, and how far it is.
     #[serde(skip)]
-    Opening {
-        /// Begun.
-        done: usize,
-        /// How many there are.
-        of: usize,
-    },
+    Opening(Preparation),
     /// The answer to [`Command::ShowRollout`](super::Command::ShowRollout).
     #[serde(skip)]
     Rollout(Box<RolloutView>),

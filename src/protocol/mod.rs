@@ -9,6 +9,7 @@ mod data;
 mod event;
 mod feedback;
 mod line;
+mod preparation;
 mod report;
 mod run;
 mod setting;
@@ -25,12 +26,13 @@ pub use self::{
     event::{Event, Follows, Past, StagePast, Watching},
     feedback::{ActionView, Refit, RolloutView, SanityCheck, Taught},
     line::Line,
+    preparation::{Preparation, Work},
     report::{Absent, JudgedAnswer, LineChance, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
     run::{Manner, RunInfo, SourceInfo, StageInfo, TaskInfo},
     setting::{Origin, Setting},
     tree::{
         BestOf, Comparison, Differing, ForkPoint, InspectedRow, Inspection, SameProbe, SameStep, TrainedCurve,
-        TrainedRun, TreeCheckpoint, TreeCurve, TreeProbe, TreeRun, fork_parents,
+        TrainedRun, TreeCheckpoint, TreeCurve, TreeProbe, TreeRun, fork_parents, run_kept,
     },
     vote::{Choice, Pair, Tally, Vote},
 };

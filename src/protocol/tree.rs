@@ -62,6 +62,18 @@ pub struct TreeCheckpoint {
     pub error: Option<String>,
 }
 
+impl TreeCheckpoint {
+    /// Why it is not removed, if something keeps it.
+    pub fn kept(&self) -> Option<String> {
+        let name = &self.checkpoint;
+        if !self.needed_by.is_empty() {
+            let by = self.needed_by.join(", ");
+            return Some(format!("{name} is not removed: {by} began from it or learns from it"));
+        }
+        self.pinned.then(|| format!("{name} is not removed: it is pinned; unpin it first"))
+    }
+}
+
 /// The newest completion of a probe.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TreeProbe {
@@ -170,6 +182,15 @@ pub fn fork_parents(all: &[TreeRun]) -> Vec<Option<usize>> {
         }
     }
     parents
+}
+
+/// Why the run at a place in `all` is not removed, if forks of it are there.
+pub fn run_kept(all: &[TreeRun], at: usize) -> Option<String> {
+    let parents = fork_parents(all);
+    let forks: Vec<&str> =
+        all.iter().zip(parents).filter(|(_, parent)| *parent == Some(at)).map(|(run, _)| run.run.as_str()).collect();
+    let (path, by) = (all.get(at)?.path.display(), forks.join(", "));
+    (!forks.is_empty()).then(|| format!("{path} is not removed: {by} was forked from it; remove that first"))
 }
 
 /// A setting that differs between runs.

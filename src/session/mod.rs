@@ -58,7 +58,7 @@ impl Session {
         let (stop, back) = (Arc::clone(&setup.stop), Arc::clone(&setup.back));
         // The trainer's thread is busy opening a stage then; a report for which there is no room is left out.
         let reports = sender.clone();
-        setup.progress = Progress::to(move |done, of| drop(reports.try_send(Event::Opening { done, of })));
+        setup.progress = Progress::to(move |work| drop(reports.try_send(Event::Opening(work))));
         let work = move || {
             let mut outbox = Outbox { sender, waiting: VecDeque::new() };
             train(trainer, setup, &orders, &mut outbox);

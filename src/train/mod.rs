@@ -24,8 +24,9 @@ pub mod watch;
 
 pub use config::{
     LossType,
+    monitor::{Monitor, Progress},
     plan::StagePlan,
-    setup::{Progress, Setup},
+    setup::Setup,
 };
 pub use corpus::Corpus;
 pub use error::TrainError;

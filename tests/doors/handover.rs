@@ -4,14 +4,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
 };
 
 use danlu::{
     base::StageId,
     data::{Batcher, ChatRows, History, builtin_chats},
     store::{RealFs, Run, RunView},
-    train::{Corpus, config::RunConfig, model_folder},
+    train::{Corpus, Monitor, config::RunConfig, model_folder},
 };
 use serde_json::{Value, json};
 
@@ -105,8 +105,7 @@ fn the_rows_are_those_that_danlu_draws_in_its_order() {
     let told = json_file(&out.join("handover.json"));
     let (config_of, open) = config(&run, StageId::Pretrain);
     let vocab = config_of.model().unwrap().vocab_size;
-    let corpus =
-        Corpus::load(&config_of, &open, &open.view().data_dir(), vocab, false, &AtomicBool::new(false)).unwrap();
+    let corpus = Corpus::load(&config_of, &open, &open.view().data_dir(), vocab, false, &Monitor::default()).unwrap();
     let history: History = serde_json::from_value(told["history"].clone()).unwrap();
     drawn_alike(&out, Batcher::new(Arc::clone(&corpus.packed), 0, history).unwrap());
     drop(open);

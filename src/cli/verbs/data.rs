@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     base::StageId,
     cli::{
-        Common, Outcome, output,
+        Common, Outcome, output, reading,
         signals::{self, Stopping},
     },
     data::clean::Funnel,
@@ -38,7 +38,13 @@ impl Data {
     pub(super) fn run(&self, common: &Common) -> Outcome {
         let began = Instant::now();
         let stopping = Stopping::default();
-        let setup = Setup { stage: StageId::Pretrain, seed: common.seed, stop: stopping.flag(), ..Setup::default() };
+        let setup = Setup {
+            stage: StageId::Pretrain,
+            seed: common.seed,
+            stop: stopping.flag(),
+            progress: reading::progress(common.language()),
+            ..Setup::default()
+        };
         signals::on_stop(&stopping, || {})?;
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
@@ -49,7 +55,7 @@ impl Data {
             output::note(text);
         }
         let vocab_size = config.model().map_err(TrainError::from)?.vocab_size;
-        let corpus = match Corpus::load(&config, &run, &run.view().data_dir(), vocab_size, false, &stopping.flag()) {
+        let corpus = match Corpus::load(&config, &run, &run.view().data_dir(), vocab_size, false, &setup.monitor()) {
             Err(stop @ TrainError::Stopped) => {
                 output::note(&stop.to_string());
                 return Ok(());

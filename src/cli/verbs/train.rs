@@ -1,22 +1,15 @@
 //! `danlu train`: one stage, no screen.
 
-use std::{
-    io::{self, IsTerminal as _},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::unattended::Unattended;
 use crate::{
     base::StageId,
-    cli::{Common, Failure, Outcome, RunArgs, output, signals::Stopping},
+    cli::{Common, Failure, Outcome, RunArgs, output, reading::say_that_text_is_read, signals::Stopping},
     protocol::Event,
-    train::{
-        OpenRun, Setup, TrainError, Trainer,
-        config::{RunConfig, Start},
-        open_run,
-    },
+    train::{OpenRun, Setup, TrainError, Trainer, config::Start, open_run},
 };
 
 /// Train one stage without a screen; continues from the newest checkpoint
@@ -38,18 +31,6 @@ pub(in crate::cli) struct Train {
     /// One JSON object per line: steps, and events as {"event": …}
     #[arg(long)]
     json: bool,
-}
-
-/// Notes that reading the user's text may take a while the first time.
-pub(super) fn say_that_text_is_read(config: &RunConfig) {
-    if let Some(first) = config.source.first().filter(|_| io::stderr().is_terminal()) {
-        let more = config.source.len() - 1;
-        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let name = &first.name;
-        output::note(&format!(
-            "reading the sources: {name}{rest}; the prepared text is kept in data/, so only the first time is slow"
-        ));
-    }
 }
 
 impl Train {

@@ -7,9 +7,9 @@ use std::{
 
 use clap::Args;
 
-use super::{train::say_that_text_is_read, tree};
+use super::tree;
 use crate::{
-    cli::{self, Common, Failure, Log, RunArgs, output, quiet, screen},
+    cli::{self, Common, Failure, Log, RunArgs, output, quiet, reading::say_that_text_is_read, screen},
     session::Session,
     store::{RealFs, RunView, StoreError},
     train::{OpenRun, Setup, TrainError, Trainer, furthest_stage, open_run},

@@ -1,40 +1,17 @@
 //! The command line options that concern a stage.
 
 use std::{
-    fmt,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
-use super::{run_config::RunConfig, start::Start, table::Value as _};
+use super::{
+    monitor::{Monitor, Progress},
+    run_config::RunConfig,
+    start::Start,
+    table::Value as _,
+};
 use crate::{base::StageId, compute::Precision};
-
-/// Where the opening of a stage reports what takes long: items begun, and how many there are.
-#[derive(Clone, Default)]
-pub struct Progress(Option<Arc<dyn Fn(usize, usize) + Send + Sync>>);
-
-impl Progress {
-    /// Reports to this function.
-    pub fn to(report: impl Fn(usize, usize) + Send + Sync + 'static) -> Progress {
-        Progress(Some(Arc::new(report)))
-    }
-
-    /// Reports.
-    pub(crate) fn report(&self, begun: usize, of: usize) {
-        if let Some(report) = &self.0 {
-            report(begun, of);
-        }
-    }
-}
-
-impl fmt::Debug for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Progress(reported)" } else { "Progress(silent)" })
-    }
-}
 
 /// The command line options that concern a stage.
 #[derive(Clone, Debug, Default)]
@@ -68,9 +45,9 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Whether the preparation of a stage is to end before its first step.
-    pub(crate) fn is_given_up(&self) -> bool {
-        [&self.stop, &self.back].iter().any(|flag| flag.load(Ordering::Acquire))
+    /// What the preparation of a stage reports to, and what ends it before the first step.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(vec![Arc::clone(&self.stop), Arc::clone(&self.back)], self.progress.clone())
     }
 
     /// All `--set` pairs, including options that are also keys of run.toml.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{FILE_LIMIT, SourceFile, files};
+use super::{FILE_LIMIT, Reading, SourceFile, files};
 use crate::{
     base::StageId,
     data::{
@@ -14,7 +14,7 @@ use crate::{
     },
     store::{Links, RealFs, open_limited, read_limited},
     train::{
-        config::{ProbeConfig, RunConfig, SourceConfig},
+        config::{ProbeConfig, RunConfig, SourceConfig, monitor::Monitor},
         error::TrainError,
     },
 };
@@ -49,12 +49,13 @@ impl Chats {
         run_dir: &Path,
         tokenizer: &Tokenizer,
         context: usize,
+        monitor: &Monitor,
     ) -> Result<Chats, TrainError> {
         let mut notes = Vec::new();
         let sets = if config.stage(StageId::Sft).source.is_empty() {
             data::builtin_chats(tokenizer, context)?
         } else {
-            let sources = read_sources(config, run_dir, &mut notes)?;
+            let sources = read_sources(config, run_dir, &mut notes, monitor)?;
             let asked: Vec<&str> = config.stage(StageId::Sft).probe.iter().map(|p| p.prompt.as_str()).collect();
             example_sets(sources, &asked, tokenizer, context)?
         };
@@ -80,13 +81,21 @@ impl Chats {
 }
 
 /// The conversations of the run, as far as they exist already; those that the data hold out with `split`.
-pub(crate) fn conversations(config: &RunConfig, run_dir: &Path, split: bool) -> Result<Vec<Conversation>, TrainError> {
+pub(crate) fn conversations(
+    config: &RunConfig,
+    run_dir: &Path,
+    split: bool,
+    monitor: &Monitor,
+) -> Result<Vec<Conversation>, TrainError> {
     if config.stage(StageId::Sft).source.is_empty() {
         // A run on user text does not spend its vocabulary on the built-in conversations.
         return Ok(if config.source.is_empty() { data::builtin_conversations()? } else { Vec::new() });
     }
     // Errors in a file are reported when fine-tuning starts.
-    let sources = read_sources(config, run_dir, &mut Vec::new()).unwrap_or_default();
+    let sources = match read_sources(config, run_dir, &mut Vec::new(), monitor) {
+        Err(TrainError::Stopped) => return Err(TrainError::Stopped),
+        read => read.unwrap_or_default(),
+    };
     let of = |s: ChatSource| s.conversations.into_iter().chain(s.split.into_iter().filter(move |_| split));
     Ok(sources.into_iter().flat_map(of).collect())
 }
@@ -137,13 +146,25 @@ fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
     all
 }
 
-fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> Result<Vec<ChatSource>, TrainError> {
+fn read_sources(
+    config: &RunConfig,
+    run_dir: &Path,
+    notes: &mut Vec<String>,
+    monitor: &Monitor,
+) -> Result<Vec<ChatSource>, TrainError> {
     let run_dir = &config.root(run_dir);
+    let found: Vec<(&SourceConfig, Vec<SourceFile>)> = config
+        .stage(StageId::Sft)
+        .source
+        .iter()
+        .map(|s| Ok((s, files(config, run_dir, "sft.source", s, notes)?)))
+        .collect::<Result<_, TrainError>>()?;
+    let mut progress = Reading::new(monitor, found.iter().flat_map(|(_, files)| files));
     let mut sources = Vec::new();
-    for s in &config.stage(StageId::Sft).source {
-        let files = files(config, run_dir, "sft.source", s, notes)?;
+    for (s, files) in found {
         let (mut conversations, mut split, mut unread, mut first) = (Vec::new(), Vec::new(), Unread::default(), None);
-        for SourceFile { path, kind, held_out } in &files {
+        for file @ SourceFile { path, kind, held_out } in &files {
+            progress.begin(file)?;
             let reading = open_limited(&RealFs, path, FILE_LIMIT, Links::Follow)
                 .map_err(TrainError::from)
                 .and_then(|(file, _)| read_chat_file(*kind, file, config.turns()).map_err(|e| named(s, path, &e)));

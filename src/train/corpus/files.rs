@@ -9,9 +9,10 @@ use super::{arrow, splits};
 use crate::{
     base::StageId,
     data::read::{ENDINGS, Format, Packing, RECORD_ENDINGS},
+    protocol::Work,
     store::is_prepared,
     train::{
-        config::{RunConfig, SourceConfig, Splits},
+        config::{RunConfig, SourceConfig, Splits, monitor::Monitor},
         error::TrainError,
     },
 };
@@ -25,6 +26,36 @@ pub(crate) struct SourceFile {
     pub kind: (Format, Packing),
     /// Whether its name says that it is measured and not trained on.
     pub held_out: bool,
+}
+
+impl SourceFile {
+    /// Its length in bytes; 0 if it cannot be read.
+    fn length(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |found| found.len())
+    }
+}
+
+/// The reading of files one after the other, as far as it is.
+pub(crate) struct Reading<'a> {
+    monitor: &'a Monitor,
+    /// Bytes of the files begun so far, and of all.
+    begun: u64,
+    all: u64,
+}
+
+impl<'a> Reading<'a> {
+    /// Of these files.
+    pub(crate) fn new<'f>(monitor: &'a Monitor, files: impl Iterator<Item = &'f SourceFile>) -> Reading<'a> {
+        Reading { monitor, begun: 0, all: files.map(SourceFile::length).sum() }
+    }
+
+    /// Reports that a file is begun; an error once the work is given up.
+    pub(crate) fn begin(&mut self, file: &SourceFile) -> Result<(), TrainError> {
+        self.monitor.check()?;
+        self.monitor.report(Work::Chats, self.begun, self.all);
+        self.begun += file.length();
+        Ok(())
+    }
 }
 
 /// Checks that every source has files, for a run without a folder. A path relative to a missing folder is checked when

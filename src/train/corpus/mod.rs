@@ -22,7 +22,7 @@ use std::{
 };
 
 pub use dropped::dropped;
-pub(super) use files::{SourceFile, files, find_sources};
+pub(super) use files::{Reading, SourceFile, files, find_sources};
 pub use marks::Marks;
 pub use trial::trial;
 pub use view::room;
@@ -32,7 +32,10 @@ use crate::{
     data::{self, Packed, Tokenizer, clean::Funnel},
     store::{Preparer, Run, RunView, StoreError},
     train::{
-        config::{ProbeConfig, RunConfig, TokenizerKind},
+        config::{
+            ProbeConfig, RunConfig, TokenizerKind,
+            monitor::{Monitor, Progress},
+        },
         error::TrainError,
         run::model_folder,
     },
@@ -101,13 +104,14 @@ pub struct Preparing {
 impl Preparing {
     /// Reads the sources. Other versions are kept; see [`prune`].
     pub fn run(&self) -> Result<Corpus, TrainError> {
-        load(&self.config, &self.preparer, &self.known, self.vocab_size, self.chat, &self.stop)
+        let monitor = Monitor::new(vec![Arc::clone(&self.stop)], Progress::default());
+        load(&self.config, &self.preparer, &self.known, self.vocab_size, self.chat, &monitor)
     }
 }
 
 impl Corpus {
     /// Reads the sources, and the tokenizer in the folder `known`, or trains one with at most `vocab_size` tokens. With
-    /// `chat` an imported tokenizer gets the chat template tokens that it lacks. Setting `stop` ends the work with
+    /// `chat` an imported tokenizer gets the chat template tokens that it lacks. Work that is given up ends with
     /// [`TrainError::Stopped`]. Data prepared earlier are kept; see [`prune`].
     pub fn load(
         config: &RunConfig,
@@ -115,9 +119,9 @@ impl Corpus {
         known: &Path,
         vocab_size: usize,
         chat: bool,
-        stop: &AtomicBool,
+        monitor: &Monitor,
     ) -> Result<Corpus, TrainError> {
-        load(config, &run.preparer(), known, vocab_size, chat, stop)
+        load(config, &run.preparer(), known, vocab_size, chat, monitor)
     }
 
     /// The same corpus with the source weights of a configuration.
@@ -151,7 +155,7 @@ impl Corpus {
             let mut texts = data::training_texts(&sources, &split);
             // The stages of a run share a tokenizer, so it is trained on the text of later stages too.
             let all: f64 = sources.iter().map(|s| s.weight).sum();
-            let conversations = conversations::conversations(config, run_dir, false)?;
+            let conversations = conversations::conversations(config, run_dir, false, &Monitor::default())?;
             texts.push(data::chat_texts(&conversations, CHAT_WEIGHT * all));
             fits(
                 match config.tokenizer {
@@ -190,7 +194,7 @@ fn load(
     known: &Path,
     vocab_size: usize,
     chat: bool,
-    stop: &AtomicBool,
+    monitor: &Monitor,
 ) -> Result<Corpus, TrainError> {
     let known = match model_folder::tokenizer(known)? {
         Some(tokenizer) => {
@@ -202,8 +206,8 @@ fn load(
     if config.source.is_empty() {
         return Corpus::builtin(config, preparer.view().dir(), known, vocab_size, probes);
     }
-    let work = prepare::Work { config, preparer, probes: &probes, vocab_size, stop };
-    let prepare::Prepared { packed, tokenizer, funnels, failed, notes, version, effort } = work.run(known)?;
+    let text = prepare::Text { config, preparer, probes: &probes, vocab_size, monitor };
+    let prepare::Prepared { packed, tokenizer, funnels, failed, notes, version, effort } = text.run(known)?;
     let digest = digest(&packed);
     Ok(Corpus { packed: Arc::new(packed), tokenizer, probes, digest, funnels, failed, notes, version, effort })
 }

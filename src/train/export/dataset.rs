@@ -10,7 +10,7 @@ use crate::{
     data::{Preference, Role, Turn, builtin_held_out_preferences, builtin_preferences},
     store::{NewFile, Run, StoreError},
     train::{
-        config::{RunConfig, UNKNOWN},
+        config::{RunConfig, UNKNOWN, monitor::Monitor},
         corpus::{Corpus, conversations::conversations},
         error::TrainError,
         stages::reward::pairs,
@@ -54,7 +54,7 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
     let tokenizer = &corpus.tokenizer;
     let (mut chats, mut preferences) = (String::new(), String::new());
     let (mut chat_count, mut pair_count) = (0, 0);
-    for chat in conversations(config, run.view().dir(), true)? {
+    for chat in conversations(config, run.view().dir(), true, &Monitor::default())? {
         line(&mut chats, &json!({"messages": messages(&chat.turns), "task": chat.task}))?;
         chat_count += 1;
     }
@@ -63,7 +63,7 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
         all.extend(builtin_held_out_preferences()?);
         all
     } else {
-        let sources = pairs::read_sources(config, run.view().dir(), &mut Vec::new())?;
+        let sources = pairs::read_sources(config, run.view().dir(), &mut Vec::new(), &Monitor::default())?;
         sources.into_iter().flat_map(|s| s.pairs.into_iter().chain(s.split)).collect()
     };
     for pair in &all {

@@ -126,6 +126,48 @@ pub(crate) fn write(run: &Run, entry: &Entry) -> Result<(), TrainError> {
     Ok(())
 }
 
+/// A learning rate that was raised after a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Raise {
+    /// The first step with a higher rate, counted from 0.
+    pub since: u64,
+    /// The highest rate since.
+    pub high: f64,
+    /// The rate before.
+    pub low: f64,
+    /// The newest rate, as run.toml has it.
+    pub newest: f64,
+}
+
+impl Raise {
+    /// How the rate changes in these pairs of step and rate, in order; None if it was never raised.
+    pub(crate) fn of(low: f64, later: impl Iterator<Item = (u64, f64)> + Clone) -> Option<Raise> {
+        let since = later.clone().find(|(_, rate)| *rate > low)?.0;
+        let high = later.clone().map(|(_, rate)| rate).fold(low, f64::max);
+        let newest = later.last().map_or(low, |(_, rate)| rate);
+        Some(Raise { since, high, low, newest })
+    }
+}
+
+/// The entries from a step on, where the learning rate was raised since: the one that holds at the step, and those of
+/// later steps, each with a rate that is at most that from before the step.
+pub(crate) fn lowered(view: &RunView, stage: StageId, step: u64) -> Result<Option<(Raise, Vec<Entry>)>, TrainError> {
+    let mut line = line(view, stage)?;
+    let later = line.split_off(line.iter().rposition(|e| e.step < step).map_or(1, |at| at + 1).min(line.len()));
+    let Some(held) = line.pop() else { return Ok(None) };
+    let low = held.settings.learning_rate;
+    let Some(raise) = Raise::of(low, later.iter().map(|e| (e.step, e.settings.learning_rate))) else { return Ok(None) };
+    let text = format!("learning_rate {:e} → {low:e}", raise.high);
+    let mut all = vec![Entry { step: step.max(held.step), cause: Cause::Key, text, ..held }];
+    for mut entry in later {
+        entry.settings.learning_rate = entry.settings.learning_rate.min(low);
+        let Some(before) = all.last().filter(|before| before.settings != entry.settings) else { continue };
+        entry.text = difference(&before.settings, &entry.settings);
+        all.push(entry);
+    }
+    Ok(Some((raise, all)))
+}
+
 /// A key that was set while a stage trained and that no step's result depends on: how answers are sampled, how often
 /// probes are made. Its value is run.toml's; the line says since when.
 #[derive(Serialize)]

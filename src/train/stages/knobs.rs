@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::edit_log::Raise;
 use crate::{
     base::{StageId, StageName},
     protocol::Cause,
@@ -166,7 +167,26 @@ fn line(view: &RunView, stage: StageId) -> Result<Vec<Turn>, TrainError> {
     Ok(line)
 }
 
-fn write(run: &Run, turn: &Turn) -> Result<(), TrainError> {
+/// The turns from a step on, where the learning rate was raised since: as [`super::edit_log::lowered`].
+pub(crate) fn lowered(view: &RunView, stage: StageId, step: u64) -> Result<Option<(Raise, Vec<Turn>)>, TrainError> {
+    let mut line = line(view, stage)?;
+    let later = line.split_off(line.iter().rposition(|t| t.step < step).map_or(1, |at| at + 1).min(line.len()));
+    let Some(held) = line.pop() else { return Ok(None) };
+    let low = held.knobs.learning_rate;
+    let Some(raise) = Raise::of(low, later.iter().map(|t| (t.step, t.knobs.learning_rate))) else { return Ok(None) };
+    let text = format!("learning_rate {:e} → {low:e}", raise.high);
+    let mut all = vec![Turn { step: step.max(held.step), cause: Cause::Key, text, ..held }];
+    for mut turn in later {
+        turn.knobs.learning_rate = turn.knobs.learning_rate.min(low);
+        let Some(before) = all.last().filter(|before| before.knobs != turn.knobs) else { continue };
+        turn.text = before.knobs.difference(&turn.knobs);
+        all.push(turn);
+    }
+    Ok(Some((raise, all)))
+}
+
+/// Writes a turn to disk.
+pub(crate) fn write(run: &Run, turn: &Turn) -> Result<(), TrainError> {
     let mut log = run.edits()?;
     log.append(turn)?;
     log.sync()?;

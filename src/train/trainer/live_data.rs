@@ -416,7 +416,6 @@ fn apply(core: &mut Core<'_>, values: Values) {
     values.kl_coef.into_iter().for_each(|kl| core.work.set_kl_coef(kl));
 }
 
-/// Emits a change of such settings.
 /// Logs that a key which no step's result depends on was set, and marks it on the curve.
 fn tell_set(core: &mut Core<'_>, key: &str, old: &str, new: String) -> Result<(), TrainError> {
     let (step, cause, text) = (core.submitted, Cause::Key, format!("{key} {old} → {new}"));
@@ -437,6 +436,7 @@ fn tell_set(core: &mut Core<'_>, key: &str, old: &str, new: String) -> Result<()
     Ok(())
 }
 
+/// Emits a change of such settings.
 fn emit_turn(core: &mut Core<'_>, turn: Turn, replayed: bool) {
     let edit = protocol::Edit {
         step: turn.step as usize + 1,

@@ -237,7 +237,13 @@ impl<'a> Loop<'a> {
             // The failed save was reported; stay, so that nothing is lost.
             return Ok(None);
         }
-        Ok(Some((if next.is_some() { "switched" } else { "stopped" }, next)))
+        let complete = self.core.done >= self.core.target && !unsound;
+        let reason = match next {
+            Some(_) => "switched",
+            None if complete => "done",
+            None => "stopped",
+        };
+        Ok(Some((reason, next)))
     }
 
     /// The work scheduled after a step.

@@ -12,11 +12,15 @@ use crate::{
     protocol::{Event, Line, StepReport},
     store::{Checkpoint, CheckpointId, RunView, StoreError, each_record_back},
     train::{
-        config::GuardSettings,
+        config::{GuardSettings, RunConfig, toml_patch},
         error::TrainError,
         run::{
             checkpoint, pins,
             rollbacks::{Chain, Rollback},
+        },
+        stages::{
+            edit_log::{self, Raise},
+            knobs,
         },
     },
 };
@@ -199,7 +203,8 @@ impl Recovery {
     pub(super) fn go_back(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         let Some(spike) = self.stopped.take() else { return Ok(()) };
         let back = self.way_back(core, &spike)?;
-        self.set_back(core, &spike, back.as_ref())
+        self.set_back(core, &spike, back.as_ref())?;
+        undo_raise(core, back.map_or(0, |checkpoint| checkpoint.id.step))
     }
 
     /// The newest loadable checkpoint from before a spike.
@@ -268,6 +273,35 @@ impl Recovery {
     }
 }
 
+/// Undoes that the user raised the learning rate after a step: repeated, the raise would lead to the same spike. The
+/// file of the settings comes first: what it does not have is not repeated, even after a kill.
+fn undo_raise(core: &mut Core<'_>, step: u64) -> Result<(), TrainError> {
+    let (stage, run) = (core.stage, &core.open.run);
+    let (raise, entries, turns) = if stage.draws_text() {
+        let Some((raise, entries)) = edit_log::lowered(run.view(), stage, step)? else { return Ok(()) };
+        (raise, entries, Vec::new())
+    } else {
+        let Some((raise, turns)) = knobs::lowered(run.view(), stage, step)? else { return Ok(()) };
+        (raise, Vec::new(), turns)
+    };
+    let Raise { since, high, low, newest } = raise;
+    if newest > low {
+        let key = (format!("{stage}.learning_rate"), format!("{low:e}"));
+        let text = toml_patch::keys(&run.view().config()?, &[key])?;
+        RunConfig::parse(&text, &[], stage)?;
+        if RunConfig::parse(&text, &core.setup.pairs(), stage)?.plan(stage)?.schedule.peak > low {
+            // An option set it, and would set it again.
+            return Ok(());
+        }
+        run.write_config(&text)?;
+    }
+    entries.iter().try_for_each(|entry| edit_log::write(run, entry))?;
+    turns.iter().try_for_each(|turn| knobs::write(run, turn))?;
+    let since = since + 1;
+    core.note(format!("learning_rate {high:e} of step {since} is not repeated; it is {low:e} again"));
+    Ok(())
+}
+
 impl Seen {
     fn of(step: &StepReport) -> Seen {
         let (loss, grad_norm, skipped) = (step.loss, step.grad_norm, !step.applied);
@@ -297,7 +331,6 @@ mod tests {
         data::{Role, Turn},
         store::RealFs,
         train::{
-            config::RunConfig,
             corpus::{Marks, conversations},
             run::{best::Figures, replay},
             stages::{edit_log, reward::votes},

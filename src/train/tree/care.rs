@@ -10,7 +10,7 @@ use super::{
     survey::{config, survey},
 };
 use crate::{
-    protocol::{TreeCheckpoint, TreeRun, fork_parents},
+    protocol::{TreeCheckpoint, TreeRun, run_kept},
     store::{CheckpointId, Fs, Run, RunView, Saver, own_bytes, remove_run, rename_run},
     train::{error::TrainError, run::pins},
 };
@@ -58,12 +58,8 @@ pub fn remove_checkpoint(disk: &Arc<dyn Fs>, open: Option<&Saver>, dir: &Path, n
         .iter()
         .find(|line| line.checkpoint == name)
         .ok_or_else(|| TrainError::Refused(format!("there is no checkpoint {name} in {}", shown(dir))))?;
-    if !line.needed_by.is_empty() {
-        let by = line.needed_by.join(", ");
-        return Err(TrainError::Refused(format!("{name} is not removed: {by} began from it or learns from it")));
-    }
-    if line.pinned {
-        return Err(TrainError::Refused(format!("{name} is not removed: it is pinned; unpin it first")));
+    if let Some(why) = line.kept() {
+        return Err(TrainError::Refused(why));
     }
     let id = named(&RunView::open(Arc::clone(disk), dir)?, name)?;
     let freed = own_bytes(&**disk, &line.path)?;
@@ -80,20 +76,10 @@ pub fn remove_checkpoint(disk: &Arc<dyn Fs>, open: Option<&Saver>, dir: &Path, n
 /// If a fork came from it, a process uses it, or it cannot be removed.
 pub fn remove_whole_run(disk: &Arc<dyn Fs>, dir: &Path) -> Result<u64, TrainError> {
     let (run, others) = among(disk, dir)?;
-    let all: Vec<TreeRun> = others.iter().cloned().chain([run]).collect();
-    let parents = fork_parents(&all);
-    let forks: Vec<&str> = others
-        .iter()
-        .zip(&parents)
-        .filter(|(_, parent)| **parent == Some(others.len()))
-        .map(|(other, _)| other.run.as_str())
-        .collect();
-    if !forks.is_empty() {
-        return Err(TrainError::Refused(format!(
-            "{} is not removed: {} was forked from it; remove that first",
-            shown(dir),
-            forks.join(", ")
-        )));
+    let all: Vec<TreeRun> = others.into_iter().chain([TreeRun { path: dir.to_owned(), ..run }]).collect();
+    let Some((_, others)) = all.split_last() else { return Ok(0) };
+    if let Some(why) = run_kept(&all, others.len()) {
+        return Err(TrainError::Refused(why));
     }
     if let Some(reader) = others.iter().find(|other| reads_from(disk, &other.path, dir)) {
         return Err(TrainError::Refused(format!("{} is not removed: {} reads its data there", shown(dir), reader.run)));

@@ -334,8 +334,26 @@ impl Plot<'_> {
         for y in inner.top()..inner.bottom() {
             put(buf, inner.x - 1, y, inner.x, glyphs.axis, dim);
         }
-        let y = inner.bottom();
-        // The crosshair and the current step first, then the ends, then what fits between.
+        // The widest spacing that has enough of them.
+        let mut best = Vec::new();
+        for cells in [14, 10, 8, 6, 4] {
+            let placed = self.placed(area, inner, f64::from(inner.width / cells).max(1.0), theme);
+            if placed.len() > best.len() {
+                best = placed;
+            }
+            if best.len() >= LABELS {
+                break;
+            }
+        }
+        for (x, label, style) in best {
+            put(buf, x, inner.bottom(), area.right(), &label, style);
+        }
+    }
+
+    /// The labels below with about `most` ticks: the crosshair and the current step first, then the ends, then what fits
+    /// between.
+    fn placed(&self, area: Rect, inner: Rect, most: f64, theme: Theme) -> Vec<(u16, String, Style)> {
+        let dim = theme.style(Role::Dim);
         let mut labels: Vec<(f64, String, Style)> = Vec::new();
         for (step, role) in [(self.cursor, Role::Focus), (self.now, Role::Bright)] {
             let step = step.map(|step| step as f64);
@@ -343,24 +361,28 @@ impl Plot<'_> {
                 labels.push((self.axis.place(step), self.axis.label(step), theme.style(role)));
             }
         }
-        let most = f64::from(inner.width / 14).max(1.0);
         labels.extend(self.axis.ticks(most).into_iter().map(|(place, label)| (place, label, dim)));
-        let mut taken: Vec<(u16, u16)> = Vec::new();
+        let mut placed: Vec<(u16, String, Style)> = Vec::new();
         for (place, label, style) in labels {
             let wide = width(&label) as u16;
             let cells = f64::from(inner.width.saturating_sub(1));
             let middle = inner.x + (place.clamp(0.0, 1.0) * cells).round() as u16;
             let latest = area.right().saturating_sub(wide);
             let x = middle.saturating_sub(wide / 2).max(inner.x - 1).min(latest);
-            if x < area.x || taken.iter().any(|t| x < t.1 + 1 && t.0 < x + wide + 1) {
-                continue;
+            let free = |(from, other, _): &(u16, String, Style)| {
+                let end = from + width(other) as u16;
+                x > end || *from > x + wide
+            };
+            if x >= area.x && placed.iter().all(free) {
+                placed.push((x, label, style));
             }
-            put(buf, x, y, area.right(), &label, style);
-            taken.push((x, x + wide));
         }
+        placed
     }
 }
 
+/// Labels of steps, tokens or times that a chart has where there is room.
+const LABELS: usize = 4;
 /// Fewest cells of a label.
 const LABEL: u16 = 8;
 /// Rows from the top in which a label may be.

@@ -19,7 +19,7 @@ use std::{collections::VecDeque, path::PathBuf, time::Duration};
 use ratatui::layout::Rect;
 
 use crate::base::StageId;
-use crate::protocol::{Care, Watching, Who};
+use crate::protocol::{Care, Preparation, Watching, Who};
 use crate::ui::{
     chart::Abscissa,
     editor::Editor,
@@ -247,8 +247,8 @@ pub struct AppState {
     pub tree: Tree,
     /// Requests without an answer so far.
     pub requests: VecDeque<Request>,
-    /// Answers begun, and how many a stage that is being opened needs first.
-    pub opening: Option<(usize, usize)>,
+    /// What the opening of a stage is busy with.
+    pub opening: Option<Preparation>,
     /// The log.
     pub log: VecDeque<LogLine>,
     /// Lines ever added to the log; the newest has this number less one.
@@ -433,7 +433,12 @@ impl AppState {
 
     /// Whether Esc gives up the stage that is being opened: it is being prepared, and nothing is in front.
     pub fn gives_up(&self) -> bool {
-        self.opening.is_some() && self.switching().is_some() && self.mode() == Mode::Nav && self.leaving.is_none()
+        let free = match self.mode() {
+            Mode::Nav => true,
+            Mode::Data => self.data.trying.is_none(),
+            _ => false,
+        };
+        self.opening.is_some() && self.switching().is_some() && free && self.leaving.is_none()
     }
 
     /// Whether this request has no answer so far.

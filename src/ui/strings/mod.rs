@@ -7,6 +7,7 @@ mod feedback;
 mod lang;
 mod lessons;
 mod notes;
+mod opening;
 mod screen;
 mod stages;
 mod tree;
@@ -18,6 +19,7 @@ pub use self::{
     lang::{Lang, Tr, labelled},
     lessons::lesson,
     notes::{change, trainer},
+    opening::preparation,
     screen::*,
     stages::{PATH, path, stage, stage_word, train_first},
     tree::*,

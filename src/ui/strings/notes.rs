@@ -88,6 +88,7 @@ const NOTES: &[Note] = &[
     ("the loss has risen to {} from {} and the gradient norm fallen to {} from {}", "损失从 {1} 升到 {0}，梯度范数从 {3} 降到 {2}"),
     ("the median loss of {} steps has risen to {} from {}", "{0} 步损失的中位数从 {2} 升到 {1}"),
     ("loss {} or gradient norm {} is not finite", "损失 {0} 或梯度范数 {1} 非有限"),
+    ("learning_rate {} of step {} is not repeated; it is {} again", "不再使用第 {1} 步改的学习率 {0}，恢复为 {2}"),
     // What is refused.
     ("{} has no dropout; set {} while pretrain or sft trains", "{0} 不用 dropout；请在预训练或微调时设置 {1}"),
     ("{} is {} in run.toml already", "run.toml 里 {0} 已经是 {1}"),

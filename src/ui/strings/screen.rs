@@ -159,7 +159,6 @@ strings! {
     QUIT_CANCEL = "继续训练", "keep training";
     QUIT_ALL_SAVED = "最近一步已保存", "the latest step is saved";
     SWITCHING = "正在切换到", "switching to";
-    OWN_ANSWERS = "先生成模型自己的回答", "the model first writes answers:";
     SWITCH_TITLE = "切换阶段？", "Switch stages?";
     SWITCH_GO = "保存并切换", "save and switch";
     SWITCH_STAY = "留在当前阶段", "stay here";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{leaving, msg::Cmd, requests};
 use crate::{
-    protocol::{Care, Command, Comparison, Inspection, TrainedRun, TreeRun},
+    protocol::{Care, Command, Comparison, Inspection, TrainedRun, TreeRun, run_kept},
     ui::{
         editor::Editor,
         state::{AppState, Both, Level, Overlay, Question, Request, steps::Walk, tree::Naming},
@@ -242,6 +242,15 @@ pub(crate) fn pin(state: &mut AppState) -> Vec<Cmd> {
 /// Asks whether to remove the chosen checkpoint or run.
 pub(crate) fn ask_remove(state: &mut AppState) {
     let Some(run) = state.tree.run() else { return };
+    let all = state.tree.runs.as_deref().unwrap_or_default();
+    let kept = match state.tree.checkpoint() {
+        Some(checkpoint) => checkpoint.kept(),
+        None => all.iter().position(|other| other.path == run.path).and_then(|at| run_kept(all, at)),
+    };
+    if let Some(why) = kept {
+        state.refuse(Both::trainer(&why));
+        return;
+    }
     let (care, name, size) = match state.tree.checkpoint() {
         Some(c) => (
             Care::RemoveCheckpoint { run: run.path.clone(), checkpoint: c.checkpoint.clone() },

@@ -210,10 +210,8 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
     if state.switching().is_some() && state.leaving.is_none() {
         let to = state.stage_word(state.switching());
         let mut pieces = vec![pen.piece(format!("{} {} {to}", g.pulse[0], state.tr(strings::SWITCHING)), Role::Focus)];
-        if let Some((done, of)) = state.opening {
-            let counts =
-                format!("  {} {} / {}", state.tr(strings::OWN_ANSWERS), grouped(done as u64), grouped(of as u64));
-            pieces.push(pen.piece(counts, Role::Text));
+        if let Some(work) = state.opening {
+            pieces.push(pen.piece(format!("  {}", strings::preparation(state.lang, work)), Role::Text));
         }
         return pieces;
     }

@@ -51,9 +51,9 @@ pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, 
         return (vec![(state.focus, body)], Vec::new());
     }
     if size == Size::Small {
-        // The probe stays in sight beside everything but a chat, if it is one of the view's and there is room for both.
+        // The probe stays in sight if it is one of the view's and there is room for both.
         let probe = panels::find(Panel::PROBE).and_then(|probe| probe.place(view));
-        if probe.is_none() || [Panel::PROBE, Panel::CHAT].contains(&state.focus) || body.height < 10 {
+        if probe.is_none() || state.focus == Panel::PROBE || body.height < 10 {
             return (vec![(state.focus, body)], Vec::new());
         }
         let top = Rect { height: body.height - IN_SIGHT, ..body };

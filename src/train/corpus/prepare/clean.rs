@@ -5,8 +5,12 @@
 
 use std::{
     collections::BTreeMap,
+    io::{self, Read, Seek, SeekFrom},
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -29,9 +33,10 @@ use crate::{
         split,
         stored::unit::{Cleaned, Summary, UnitWriter},
     },
+    protocol::Work,
     store::{Draft, Fs as _, Links, Preparer, ReadSeek, RealFs, StoreError},
     train::{
-        config::{Documents, SourceConfig},
+        config::{Documents, SourceConfig, monitor::Monitor},
         error::TrainError,
     },
 };
@@ -74,22 +79,23 @@ enum Message {
 pub(crate) fn clean(
     work: &[(&SourceConfig, &Planned)],
     preparer: &Preparer,
-    stop: &AtomicBool,
+    monitor: &Monitor,
 ) -> Result<Vec<String>, TrainError> {
-    let given_up = AtomicBool::new(false);
+    let (given_up, read) = (AtomicBool::new(false), Arc::new(AtomicU64::new(0)));
+    let stamps = work.iter().flat_map(|(_, unit)| &unit.files).filter_map(|(_, stamp)| stamp.as_ref());
+    let all: u64 = stamps.map(|stamp| stamp.length).sum();
     let mut keys = Vec::with_capacity(work.len());
     thread::scope(|scope| {
         // A small capacity: reading is faster than cleaning and would fill the memory.
         let (send, receive) = crossbeam_channel::bounded(2);
-        let given_up = &given_up;
+        let (given_up, read) = (&given_up, &read);
         thread::Builder::new()
-            .spawn_scoped(scope, move || read_all(work, &send, given_up))
+            .spawn_scoped(scope, move || read_all(work, &send, given_up, read))
             .map_err(|e| TrainError::no_thread("reading the sources", &e))?;
         let mut making = None;
-        let taken = receive.iter().try_for_each(|message| {
-            if stop.load(Ordering::Relaxed) {
-                return Err(TrainError::Stopped);
-            }
+        let taken: Result<(), TrainError> = receive.iter().try_for_each(|message| {
+            monitor.check()?;
+            monitor.report(Work::Clean, read.load(Ordering::Relaxed), all);
             let Some((source, planned)) = work.get(keys.len()) else { return Ok(()) };
             let mut unit = match making.take() {
                 Some(unit) => unit,
@@ -232,7 +238,7 @@ impl<'a> Making<'a> {
     }
 }
 
-fn failed(preparer: &Preparer, name: &str, source: std::io::Error) -> StoreError {
+fn failed(preparer: &Preparer, name: &str, source: io::Error) -> StoreError {
     StoreError::Io { doing: "write", path: preparer.view().data_dir().join(name), source }
 }
 
@@ -245,14 +251,35 @@ pub(crate) fn options(source: &SourceConfig) -> ReadOptions {
     }
 }
 
-/// Reads all files of all units and sends the records.
-fn read_all(work: &[(&SourceConfig, &Planned)], send: &Sender<Message>, given_up: &AtomicBool) {
+/// A file of which the bytes that are read are counted.
+struct Counted {
+    file: Box<dyn ReadSeek>,
+    count: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(into)?;
+        self.count.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+impl Seek for Counted {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+/// Reads all files of all units and sends the records; counts the bytes.
+fn read_all(work: &[(&SourceConfig, &Planned)], send: &Sender<Message>, given_up: &AtomicBool, read: &Arc<AtomicU64>) {
     for (source, unit) in work {
         let options = options(source);
         let (mut records, mut bytes) = (Vec::new(), 0);
         for (file, (entry, stamped)) in (0..).zip(&unit.files) {
             let (mut count, mut verse) = (0, 0);
-            let passed = open(&entry.path).map(|input| {
+            let passed = open(&entry.path).map(|opened| {
+                let input = Counted { file: opened, count: Arc::clone(read) };
                 documents(entry.kind, &options, input, &mut |place, found| {
                     if given_up.load(Ordering::Relaxed) {
                         return;

@@ -10,10 +10,7 @@ pub(super) mod tokens;
 pub(super) mod units;
 pub(super) mod version;
 
-use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::collections::HashSet;
 
 use self::{
     library::{Library, open_unit, unit_name},
@@ -26,21 +23,22 @@ use self::{
 use super::{CHAT_WEIGHT, Effort, conversations, fits};
 use crate::{
     data::{self, DataError, Packed, TextGroup, Tokenizer, clean::Funnel},
+    protocol::Work,
     store::{Kind, Preparer},
     train::{
-        config::{ProbeConfig, RunConfig, SourceConfig},
+        config::{ProbeConfig, RunConfig, SourceConfig, monitor::Monitor},
         error::TrainError,
         run::model_folder::read_text,
     },
 };
 
 /// The preparation of a run's text.
-pub(super) struct Work<'a> {
+pub(super) struct Text<'a> {
     pub config: &'a RunConfig,
     pub preparer: &'a Preparer,
     pub probes: &'a [ProbeConfig],
     pub vocab_size: usize,
-    pub stop: &'a AtomicBool,
+    pub monitor: &'a Monitor,
 }
 
 /// The result of the preparation.
@@ -55,12 +53,12 @@ pub(super) struct Prepared {
     pub effort: Effort,
 }
 
-impl Work<'_> {
+impl Text<'_> {
     /// Prepares the text. Without a `known` tokenizer one is trained on it.
     pub(super) fn run(&self, known: Option<Tokenizer>) -> Result<Prepared, TrainError> {
-        let plan = plan(self.config, self.preparer)?;
+        let plan = plan(self.config, self.preparer, self.monitor)?;
         let conversations = if known.is_none() {
-            conversations::conversations(self.config, self.preparer.view().dir(), false)?
+            conversations::conversations(self.config, self.preparer.view().dir(), false, self.monitor)?
         } else {
             Vec::new()
         };
@@ -116,6 +114,7 @@ impl Work<'_> {
         }
 
         let keys = self.cleaned(planned, effort)?;
+        self.monitor.report(Work::Select, 0, 0);
         let library = Library::open(view, &keys)?;
         let selection = selection_key(self.config, &keys, self.probes, &filter_key);
         let before = self.newest();
@@ -132,6 +131,7 @@ impl Work<'_> {
             }
         };
         self.check_left(&version.header.sources)?;
+        self.monitor.check()?;
         let there = match known {
             Some(tokenizer) => Some(tokenizer.clone()),
             None => self.trained_before(&selection, chats)?,
@@ -140,6 +140,7 @@ impl Work<'_> {
             tokenizer
         } else {
             let name = trained_name(self.config, &selection, self.vocab_size, chats);
+            self.monitor.report(Work::Tokenizer, 0, 0);
             let tokenizer = tokens::train(&library, self.config, &version, self.vocab_size, chats)?;
             self.preparer.clear(|old| !old.starts_with("tokenizer-"))?;
             self.preparer.write(&name, tokenizer.json().as_bytes())?;
@@ -147,7 +148,7 @@ impl Work<'_> {
         };
         let tokenizer = fits(tokenizer, self.vocab_size)?;
         let units: Vec<&str> = keys.iter().flatten().map(String::as_str).collect();
-        effort.tokenised += encode(self.preparer, &units, &tokenizer, again, self.stop)?;
+        effort.tokenised += encode(self.preparer, &units, &tokenizer, again, self.monitor)?;
         version.header.tokenizer = tokenizer_key(&tokenizer);
         version.header.vocab_size = tokenizer.vocab_size();
         for (meta, source) in version.header.sources.iter_mut().zip(&self.config.source) {
@@ -165,7 +166,7 @@ impl Work<'_> {
         match version.streams(self.preparer.view(), self.config) {
             Err(DataError::Damaged(_)) => {
                 let units: Vec<&str> = version.units().map(|(unit, _)| unit.key.as_str()).collect();
-                effort.tokenised += encode(self.preparer, &units, tokenizer, true, self.stop)?;
+                effort.tokenised += encode(self.preparer, &units, tokenizer, true, self.monitor)?;
                 Ok(version.streams(self.preparer.view(), self.config)?)
             }
             opened => Ok(opened?),
@@ -190,14 +191,12 @@ impl Work<'_> {
                 }
             }
         }
-        let made = if work.is_empty() { Vec::new() } else { clean::clean(&work, self.preparer, self.stop)? };
+        let made = if work.is_empty() { Vec::new() } else { clean::clean(&work, self.preparer, self.monitor)? };
         effort.cleaned += made.len();
         let other: std::collections::HashMap<&str, &String> =
             work.iter().zip(&made).map(|((_, unit), key)| (unit.key.as_str(), key)).collect();
         let key = |unit: &Planned| other.get(unit.key.as_str()).map_or_else(|| unit.key.clone(), |key| (*key).clone());
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(TrainError::Stopped);
-        }
+        self.monitor.check()?;
         Ok(planned.iter().map(|units| units.iter().map(key).collect()).collect())
     }
 

@@ -9,6 +9,7 @@ use std::{
     fs,
     io::Read,
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -16,8 +17,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    store::{Fs as _, Links, Preparer, RealFs, StoreError, read_limited},
-    train::corpus::files::SourceFile,
+    protocol::Work,
+    store::{Fs as _, Links, Preparer, RealFs, read_limited},
+    train::{config::monitor::Monitor, corpus::files::SourceFile, error::TrainError},
 };
 
 /// The file's name; a new format needs a new name.
@@ -71,21 +73,34 @@ struct Known {
 }
 
 /// The hashes of files; a file is only read if its stamp has changed.
-pub(crate) fn contents(preparer: &Preparer, files: &[&SourceFile]) -> Result<Vec<Found>, StoreError> {
+pub(crate) fn contents(
+    preparer: &Preparer,
+    files: &[&SourceFile],
+    monitor: &Monitor,
+) -> Result<Vec<Found>, TrainError> {
     let known = read(preparer).unwrap_or_default();
     let began = nanoseconds(SystemTime::now());
-    let found: Vec<Found> = files
+    let stamped: Vec<(Option<Stamp>, Option<String>)> = files
         .par_iter()
         .map(|file| {
             let stamp = stamp(&file.path);
             let before = file.path.to_str().and_then(|path| known.files.get(path));
-            let content = match before.filter(|(then, _)| stamp == Some(*then)) {
-                Some((_, content)) => Some(content.clone()),
-                None => content(&file.path),
-            };
-            Found { stamp, content }
+            (stamp, before.filter(|(then, _)| stamp == Some(*then)).map(|(_, content)| content.clone()))
         })
         .collect();
+    let unread = stamped.iter().filter(|(_, content)| content.is_none());
+    let (done, of) = (AtomicU64::new(0), unread.filter_map(|(stamp, _)| Some(stamp.as_ref()?.length)).sum());
+    let read = |bytes: usize| {
+        let done = done.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        monitor.report(Work::Hash, done, of);
+        !monitor.is_given_up()
+    };
+    let found: Vec<Found> = files
+        .par_iter()
+        .zip(stamped)
+        .map(|(file, (stamp, known))| Found { stamp, content: known.or_else(|| content(&file.path, &read)) })
+        .collect();
+    monitor.check()?;
     let mut next = Known::default();
     for (file, found) in files.iter().zip(&found) {
         let (Some(path), Some(stamp), Some(content)) = (file.path.to_str(), found.stamp, &found.content) else {
@@ -111,15 +126,16 @@ fn read(preparer: &Preparer) -> Option<Known> {
     (blake3::hash(json.as_bytes()).to_string() == hash).then(|| serde_json::from_str(json).ok()).flatten()
 }
 
-/// Hashes a file.
-fn content(path: &Path) -> Option<String> {
+/// Hashes a file, unless `read` gives it up.
+fn content(path: &Path, read: &dyn Fn(usize) -> bool) -> Option<String> {
     let (mut file, _) = RealFs.open(path, Links::Follow).ok()?;
     let mut hash = blake3::Hasher::new();
     let mut piece = vec![0; 1 << 18];
     loop {
         match file.read(&mut piece).ok()? {
             0 => return Some(hash.finalize().to_hex()[..32].to_owned()),
-            n => hash.update(&piece[..n]),
+            n if read(n) => hash.update(&piece[..n]),
+            _ => return None,
         };
     }
 }

@@ -5,7 +5,7 @@
 //! data/ids-<unit>-<tokenizer>     the ids of all documents of a unit (data/stored/shard.rs)
 //! ```
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -20,9 +20,10 @@ use crate::{
         split::Key,
         stored::{shard::ShardWriter, unit::Unit},
     },
+    protocol::Work,
     store::{Preparer, StoreError},
     train::{
-        config::{RunConfig, TokenizerKind},
+        config::{RunConfig, TokenizerKind, monitor::Monitor},
         error::TrainError,
     },
 };
@@ -118,7 +119,7 @@ pub(crate) fn encode(
     units: &[&str],
     tokenizer: &Tokenizer,
     damaged: bool,
-    stop: &AtomicBool,
+    monitor: &Monitor,
 ) -> Result<usize, TrainError> {
     let (view, key, size) = (preparer.view(), tokenizer_key(tokenizer), tokenizer.vocab_size());
     let mut missing: Vec<&str> = units
@@ -131,9 +132,16 @@ pub(crate) fn encode(
         .collect();
     missing.sort_unstable();
     missing.dedup();
+    let documents = |unit: &&str| Ok(u64::from(open_unit(view, unit)?.index().documents()));
+    let (done, of) = (AtomicU64::new(0), missing.par_iter().map(documents).sum::<Result<u64, DataError>>()?);
+    let encoded = |documents: usize| {
+        let done = done.fetch_add(documents as u64, Ordering::Relaxed) + documents as u64;
+        monitor.report(Work::Tokenize, done, of);
+        monitor.check()
+    };
     missing.par_iter().try_for_each(|unit| {
         let mut opened = open_unit(view, unit)?;
-        of_unit(preparer, &mut opened, &ids_name(unit, &key), tokenizer, stop).map_err(|e| match e {
+        of_unit(preparer, &mut opened, &ids_name(unit, &key), tokenizer, &encoded).map_err(|e| match e {
             TrainError::Data(e) => TrainError::Data(named(&unit_name(unit))(e)),
             e => e,
         })
@@ -144,32 +152,30 @@ pub(crate) fn encode(
     Ok(missing.len())
 }
 
-/// Writes the shard of a unit.
+/// Writes the shard of a unit; `encoded` counts the documents and may give the work up.
 fn of_unit(
     preparer: &Preparer,
     unit: &mut Unit,
     name: &str,
     tokenizer: &Tokenizer,
-    stop: &AtomicBool,
+    encoded: &(dyn Fn(usize) -> Result<(), TrainError> + Sync),
 ) -> Result<(), TrainError> {
     let path = preparer.view().data_dir().join(name);
     let failed = |source: std::io::Error| StoreError::Io { doing: "write", path: path.clone(), source };
     let mut writer = ShardWriter::new(preparer.draft(name)?, tokenizer.vocab_size()).map_err(failed)?;
     for block in 0..unit.index().blocks() {
-        if stop.load(Ordering::Relaxed) {
-            return Err(TrainError::Stopped);
-        }
         let texts = unit.texts(block, |_| true)?;
-        let encoded: Result<Vec<(Vec<u32>, usize)>, DataError> = texts
+        let ids: Result<Vec<(Vec<u32>, usize)>, DataError> = texts
             .par_iter()
             .map(|(_, entry, text)| {
                 let (head, body) = text.split_at(entry.head as usize);
                 tokenizer.encode_document(head, body)
             })
             .collect();
-        for ((_, entry, _), (ids, head)) in texts.iter().zip(encoded?) {
+        for ((_, entry, _), (ids, head)) in texts.iter().zip(ids?) {
             writer.push(&ids, head, entry.length).map_err(failed)?;
         }
+        encoded(texts.len())?;
     }
     writer.finish().map_err(failed)?.publish(name)?;
     Ok(())

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     store::Preparer,
     train::{
-        config::{RunConfig, SourceConfig},
+        config::{RunConfig, SourceConfig, monitor::Monitor},
         corpus::files::SourceFile,
         error::TrainError,
     },
@@ -47,7 +47,7 @@ pub(crate) struct Plan {
 }
 
 /// Finds the files of all sources and groups them.
-pub(crate) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, TrainError> {
+pub(crate) fn plan(config: &RunConfig, preparer: &Preparer, monitor: &Monitor) -> Result<Plan, TrainError> {
     let (mut listed, mut notes) = (Vec::new(), Vec::new());
     // Paths below it are hashed without it, so that a moved run and a fork keep their units.
     let root = config.root(preparer.view().dir());
@@ -57,7 +57,7 @@ pub(crate) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, Trai
         notes.push(passed_over);
     }
     let all: Vec<&SourceFile> = listed.iter().flatten().collect();
-    let mut found = stamps::contents(preparer, &all)?.into_iter();
+    let mut found = stamps::contents(preparer, &all, monitor)?.into_iter();
     let view = preparer.view();
     let trained = !view.checkpoints().list()?.is_empty();
     let kept = |key: &str| trained && view.has_prepared(&unit_name(key));

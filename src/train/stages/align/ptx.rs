@@ -26,9 +26,9 @@ impl Ptx {
         coefficient: f64,
         (rows, window, pad): (usize, usize, u32),
     ) -> Result<Ptx, TrainError> {
-        let dir = o.run.view().dir();
-        let corpus = Corpus::load(o.config, o.run, &o.tokenizer_dir(), o.model.vocab_size, true, &o.setup.stop)?;
-        let chats = Chats::load(o.config, dir, tokenizer, window)?;
+        let (dir, monitor) = (o.run.view().dir(), o.setup.monitor());
+        let corpus = Corpus::load(o.config, o.run, &o.tokenizer_dir(), o.model.vocab_size, true, &monitor)?;
+        let chats = Chats::load(o.config, dir, tokenizer, window, &monitor)?;
         let plan = o.config.plan(StageId::Sft)?;
         let chat_rows = ChatRows::new(&chats.sets, o.config.seed, window, true, pad)?;
         let weights = Shares::new(&corpus, Some(&chats), &plan).of(false);

@@ -59,8 +59,8 @@ impl Texts {
     /// Reads text and conversations.
     pub(super) fn read(o: &mut Opening<'_>) -> Result<Texts, TrainError> {
         let begun = o.run.view().data_dir().join("tokenizer.json").is_file();
-        let corpus =
-            Corpus::load(o.config, o.run, &o.tokenizer_dir(), o.model.vocab_size, o.stage.chat(), &o.setup.stop)?;
+        let monitor = o.setup.monitor();
+        let corpus = Corpus::load(o.config, o.run, &o.tokenizer_dir(), o.model.vocab_size, o.stage.chat(), &monitor)?;
         if begun {
             keeps_tokenizer(o.config, &corpus.tokenizer, &o.run.view().config()?)?;
         }
@@ -68,7 +68,7 @@ impl Texts {
         let mut model = o.model.clone();
         model_folder::name_tokens(&mut model, &corpus.tokenizer);
         let chats = if o.stage.chat() {
-            Some(Chats::load(o.config, o.run.view().dir(), &corpus.tokenizer, o.plan.context)?)
+            Some(Chats::load(o.config, o.run.view().dir(), &corpus.tokenizer, o.plan.context, &monitor)?)
         } else {
             None
         };

@@ -16,10 +16,11 @@ use crate::{
         read_preference_file, read_preferences, split_preference_sources,
     },
     nn::{BatchDecoder, ModelConfig, Prompt, Weights},
+    protocol::Work,
     store::{Links, RealFs, RunView, open_limited},
     train::{
-        config::RunConfig,
-        corpus::{FILE_LIMIT, SourceFile, files},
+        config::{RunConfig, SourceConfig, monitor::Monitor},
+        corpus::{FILE_LIMIT, Reading, SourceFile, files},
         error::TrainError,
         stages::{
             opening::{Counting, Opening},
@@ -94,7 +95,7 @@ pub(crate) fn gather_texts(
         train.extend(own);
         (train, data::builtin_held_out_preferences()?)
     } else {
-        split_preference_sources(read_sources(o.config, o.run.view().dir(), o.notes)?)
+        split_preference_sources(read_sources(o.config, o.run.view().dir(), o.notes, &o.setup.monitor())?)
     };
     let most = o.plan.context;
     let mut encode = |which: &str, all: &[Preference]| -> Result<Vec<PairExample>, TrainError> {
@@ -166,12 +167,20 @@ pub(crate) fn read_sources(
     config: &RunConfig,
     run_dir: &Path,
     notes: &mut Vec<String>,
+    monitor: &Monitor,
 ) -> Result<Vec<PreferenceSource>, TrainError> {
+    let found: Vec<(&SourceConfig, Vec<SourceFile>)> = config
+        .stage(StageId::Reward)
+        .source
+        .iter()
+        .map(|s| Ok((s, files(config, &config.root(run_dir), "reward.source", s, notes)?)))
+        .collect::<Result<_, TrainError>>()?;
+    let mut progress = Reading::new(monitor, found.iter().flat_map(|(_, files)| files));
     let mut all = Vec::new();
-    for s in &config.stage(StageId::Reward).source {
+    for (s, files) in found {
         let (mut unread, mut source, mut first) = (Unread::default(), PreferenceSource::default(), None);
-        let files = files(config, &config.root(run_dir), "reward.source", s, notes)?;
-        for SourceFile { path, kind, held_out } in &files {
+        for file @ SourceFile { path, kind, held_out } in &files {
+            progress.begin(file)?;
             let named =
                 |e: data::DataError| TrainError::Input(format!("reward.source {}: {} {e}", s.name, path.display()));
             let reading = open_limited(&RealFs, path, FILE_LIMIT, Links::Follow)
@@ -246,16 +255,14 @@ fn draw_own(
             });
         }
     }
-    let (progress, of) = (&o.setup.progress, questions.len());
+    let (monitor, of) = (o.setup.monitor(), questions.len() as u64);
     let answers = decoder.complete_watched(o.device, &questions, known, end, &mut |begun| {
-        progress.report(begun, of);
-        !o.setup.is_given_up()
+        monitor.report(Work::Answers, begun as u64, of);
+        !monitor.is_given_up()
     })?;
     drop(decoder);
     o.device.release(mark);
-    if o.setup.is_given_up() {
-        return Err(TrainError::Stopped);
-    }
+    monitor.check()?;
     let mut text = String::new();
     let mut pairs = 0_u64;
     for (asked, answers) in asked.iter().zip(answers.chunks(EACH)) {

@@ -41,7 +41,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Started(info) => return on_started(state, *info),
         Event::Past(past) => past::on_past(state, *past),
         Event::Watching(watching) => on_watching(state, watching),
-        Event::Opening { done, of } => state.opening = Some((done, of)),
+        Event::Opening(work) => state.opening = Some(work),
         Event::Guarded { step, reason, checkpoint, may_go_on } => {
             let (reason, checkpoint) = (Both::trainer(&reason), checkpoint.map(|c| Clean::line(&c)));
             state.stages.live_mut().feedback.guard = Some(Guard { step, reason, checkpoint, may_go_on, read: false });

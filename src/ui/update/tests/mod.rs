@@ -17,7 +17,7 @@ use ratatui::layout::Rect;
 
 use super::*;
 use crate::base::StageId::{self, Dpo, Grpo, Ppo, Pretrain, Reward, Sft};
-use crate::protocol::{Ask, Command, Event, Manner, RunInfo, StageInfo, StepReport, Turn, Who};
+use crate::protocol::{Ask, Command, Event, Manner, Preparation, RunInfo, StageInfo, StepReport, Turn, Who, Work};
 use crate::ui::{
     keys::Code,
     state::{Drawn, Fault, Panel, Phase, Request, Target},

@@ -4,7 +4,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::*;
 use crate::ui::{
-    actions::Act,
+    actions::{self, Act},
     keys::{Mouse, MouseAct},
     state::{Click, Overlay, Question},
     view,
@@ -199,15 +199,20 @@ fn a_hung_up_terminal_ends_what_only_a_user_waits_for() {
 
 #[test]
 fn esc_gives_up_a_stage_that_is_being_prepared() {
-    let mut state = started();
-    event(&mut state, Event::Paused { step: 3 });
-    state.requests.push_back(Request::Stage(Reward));
-    assert!(press(&mut state, &[ESC]).is_empty(), "nothing reports progress yet");
-    event(&mut state, Event::Opening { done: 7, of: 100 });
-    assert_eq!(press(&mut state, &[ESC]), [Cmd::GiveUp]);
-    event(&mut state, Event::Refused { text: "reward was not opened".to_owned() });
-    assert!(state.opening.is_none() && state.switching().is_none());
-    assert!(press(&mut state, &[ESC]).is_empty());
+    for (view, work) in [('2', Work::Answers), ('1', Work::Clean)] {
+        let mut state = started();
+        press(&mut state, &[Key::char(view)]);
+        event(&mut state, Event::Paused { step: 3 });
+        state.requests.push_back(Request::Stage(Reward));
+        assert!(press(&mut state, &[ESC]).is_empty(), "nothing reports progress yet");
+        event(&mut state, Event::Opening(Preparation { work, done: 7, of: 100 }));
+        let shown = actions::hints(&state).into_iter().any(|(key, words)| key == ESC && words == "放弃打开");
+        assert!(shown, "{:?}", actions::hints(&state));
+        assert_eq!(press(&mut state, &[ESC]), [Cmd::GiveUp]);
+        event(&mut state, Event::Refused { text: "reward was not opened".to_owned() });
+        assert!(state.opening.is_none() && state.switching().is_none());
+        assert!(press(&mut state, &[ESC]).is_empty());
+    }
 }
 
 #[test]

@@ -114,6 +114,33 @@ fn a_fork_with_settings_and_a_name_are_typed() {
     assert_eq!(state.mode(), Mode::Tree, "Esc closes the line first");
 }
 
+/// What keeps a checkpoint or run is in the list: the refusal needs no question.
+#[test]
+fn what_is_kept_is_refused_without_a_question() {
+    let mut state = opened();
+    let refused = |state: &mut AppState, keys: &[Key], why: &str| {
+        assert_eq!(press(state, keys), []);
+        assert!(state.overlay.is_none(), "{:?}", state.overlay);
+        let notice = state.notice.take().expect("a reason").0;
+        assert!(notice.get(Lang::En).as_str().contains(why), "{notice:?}");
+    };
+    refused(&mut state, &[Key::char('d')], "runs/r is not removed: f was forked from it");
+    for (set, why) in [
+        (true, "pretrain-00000004 is not removed: it is pinned"),
+        (false, "pretrain-00000004 is not removed: sft-00000002, f began from it or learns from it"),
+    ] {
+        let mut runs = runs();
+        let line = &mut runs[2].checkpoints[0];
+        line.pinned = set;
+        if !set {
+            line.needed_by = vec!["sft-00000002".to_owned(), "f".to_owned()];
+        }
+        let mut state = opened();
+        event(&mut state, Event::Runs { runs, unread: Vec::new() });
+        refused(&mut state, &[DOWN, LEFT, LEFT, Key::char('d')], why);
+    }
+}
+
 #[test]
 fn nothing_is_deleted_without_a_yes() {
     let mut state = opened();

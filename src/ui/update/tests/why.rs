@@ -114,8 +114,16 @@ fn an_own_pair_comes_next() {
 fn opening_a_stage_says_what_takes_long() {
     let mut state = started_with_feedback(Sft);
     press(&mut state, &[Key::char('4'), Key::char('g'), ENTER]);
-    event(&mut state, Event::Opening { done: 1204, of: 2984 });
-    assert_eq!(state.opening, Some((1204, 2984)));
+    for (work, of, en, zh) in [
+        (Work::Answers, 2984, "the model first writes answers: 1,204 / 2,984", "先生成模型自己的回答 1,204 / 2,984"),
+        (Work::Clean, 3 << 30, "cleaning text 1.2 KiB / 3.0 GiB", "清洗文本 1.2 KiB / 3.0 GiB"),
+        (Work::Select, 0, "removing duplicates", "去重并划分文档"),
+    ] {
+        let preparation = Preparation { work, done: 1204, of };
+        event(&mut state, Event::Opening(preparation));
+        assert_eq!(state.opening, Some(preparation));
+        assert_eq!([Lang::En, Lang::Zh].map(|lang| strings::preparation(lang, preparation)), [en, zh]);
+    }
     event(&mut state, Event::Started(Box::new(feedback_info(Reward))));
     assert_eq!(state.opening, None);
 }

@@ -44,7 +44,8 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
     let words = if stage.is_complete() { strings::CARD_COMPLETE } else { strings::CARD_SO_FAR };
     let mark = if stage.is_complete() { pen.glyphs.tick } else { pen.glyphs.dot };
-    let run = stage.run.as_ref().map_or("", |run| run.name.as_str());
+    // A stage that rests may have an earlier name of the run.
+    let run = state.live().run.as_ref().or(stage.run.as_ref()).map_or("", |run| run.name.as_str());
     let title = format!("{mark} {}  {}  {}", stage.title(state.lang), state.tr(words), shorten(run, 20));
     let wide = lines.iter().map(pieces_width).max().unwrap_or(0).max(crate::ui::text::width(&title) + 4);
     let inner = popup(pen, wide as u16, lines.len() as u16, &title, area, buf);

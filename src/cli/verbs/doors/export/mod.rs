@@ -3,10 +3,7 @@
 mod card;
 mod trl;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
-};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -20,7 +17,7 @@ use crate::{
         may_write, newest_run, write_gguf,
     },
     train::{
-        Corpus, TrainError,
+        Corpus, Monitor, TrainError,
         config::RunConfig,
         export::{GgufModel, MetricsForm, dataset, folder, metrics},
     },
@@ -213,8 +210,7 @@ impl Export {
         let vocab_size = config.model().map_err(TrainError::from)?.vocab_size;
         // Text that was not prepared yet is prepared in the run's folder, which only its owner may do.
         let run = Run::open(RealFs::shared(), view.dir()).map_err(TrainError::from)?;
-        let never = AtomicBool::new(false);
-        let corpus = Corpus::load(&config, &run, &view.data_dir(), vocab_size, false, &never)?;
+        let corpus = Corpus::load(&config, &run, &view.data_dir(), vocab_size, false, &Monitor::default())?;
         corpus.notes.iter().for_each(|note| output::note(note));
         self.write_folder(dir, dataset(&run, &config, &corpus)?)
     }

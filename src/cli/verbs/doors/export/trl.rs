@@ -6,6 +6,7 @@ use super::{Export, above, whole};
 use crate::{
     cli::{Common, Failure, Outcome, output},
     compute::Device,
+    protocol::{Preparation, Work},
     store::{Fs as _, NewFile, RESERVE, RealFs, Run, StoreError},
     train::{
         Progress, Setup, TrainError,
@@ -36,12 +37,14 @@ impl Export {
         let sets = self.set.clone();
         // The questions that the run's own model answers first, for pairs of its answers.
         let once = Once::new();
-        let progress = Progress::to(move |_, of| {
-            once.call_once(|| {
-                output::note(&format!(
-                    "{stage}: the run's own model answers {of} questions first; its answers are kept"
-                ));
-            });
+        let progress = Progress::to(move |Preparation { work, of, .. }| {
+            if work == Work::Answers {
+                once.call_once(|| {
+                    output::note(&format!(
+                        "{stage}: the run's own model answers {of} questions first; its answers are kept"
+                    ));
+                });
+            }
         });
         let setup = Setup { stage, steps: self.steps, seed: common.seed, sets, progress, ..Setup::default() };
         let text = view.config().map_err(TrainError::from)?;
