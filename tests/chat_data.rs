@@ -587,6 +587,7 @@ fn a_question_is_on_one_side() {
             &["Question 1!"],
             &tokenizer,
             128,
+            &|| Ok(()),
         )
         .unwrap()
     };

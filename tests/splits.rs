@@ -242,9 +242,14 @@ fn a_source_keeps_its_own_split_beside_others_without_one() {
     let text = "qa0123456789";
     let group = danlu::data::TextGroup { weight: 1.0, texts: vec![text] };
     let tokenizer: Tokenizer = danlu::data::train_char(&[group], 300).unwrap();
-    let sets =
-        example_sets(vec![source("plain", 0..200, 0..0), source("split", 100..300, 290..310)], &[], &tokenizer, 64)
-            .unwrap();
+    let sets = example_sets(
+        vec![source("plain", 0..200, 0..0), source("split", 100..300, 290..310)],
+        &[],
+        &tokenizer,
+        64,
+        &|| Ok(()),
+    )
+    .unwrap();
     let prompts = |set: usize| -> HashSet<String> {
         sets[set].held_out.iter().map(|h| h.conversation.prompt().unwrap().to_owned()).collect()
     };

@@ -38,7 +38,7 @@ pub use builtin::{
 };
 pub use chat::{
     CHAT_TEMPLATE, Conversation, Role, Turn, encode, encode_prompt,
-    examples::{ChatSource, ExampleSet, Fitted, HeldOut, encode_all, example_sets},
+    examples::{Begun, ChatSource, ExampleSet, Fitted, HeldOut, encode_all, example_sets},
     forms::Form,
     packing::{PackedRow, fill_row, plan},
     prompt::{Asked, LeftOut, Words, most_read, read_in},

@@ -22,7 +22,7 @@ pub enum Work {
     Select,
     /// A tokenizer is trained; not counted.
     Tokenizer,
-    /// Documents are tokenised, in documents.
+    /// Documents or conversations are tokenised, in such.
     Tokenize,
     /// Files of conversations or pairs are read, in bytes.
     Chats,

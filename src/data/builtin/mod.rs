@@ -180,7 +180,7 @@ pub fn chats(tokenizer: &Tokenizer, context: usize) -> Result<Vec<ExampleSet>, D
             hold_out: false,
             split: Vec::new(),
         };
-        ExampleSet::given(&source, read_conversations(file.held_out)?, tokenizer, context)
+        ExampleSet::given(&source, read_conversations(file.held_out)?, (tokenizer, context), &|| Ok(()))
     };
     CHATS.iter().map(set).collect()
 }

@@ -89,6 +89,9 @@ enum Fit {
     Refused(String),
 }
 
+/// Called, from any thread, before each conversation is encoded; its error ends the work.
+pub type Begun<'a> = &'a (dyn Fn() -> Result<(), DataError> + Sync);
+
 /// Encodes every conversation as an example of at most `context` + 1 tokens (the last is only a target). A longer one
 /// loses exchanges from the front and keeps its system turn; an answer is never cut. A conversation whose last exchange
 /// does not fit is dropped.
@@ -98,7 +101,7 @@ pub fn encode_all(
     context: usize,
 ) -> Result<(Vec<Example>, Fitted), DataError> {
     let all: Vec<usize> = (0..conversations.len()).collect();
-    let (examples, fitted) = encode_some(conversations, &all, tokenizer, context)?;
+    let (examples, fitted) = encode_some(conversations, &all, (tokenizer, context), &|| Ok(()))?;
     Ok((examples.into_iter().map(|(_, example)| example).collect(), fitted))
 }
 
@@ -110,6 +113,7 @@ pub fn example_sets(
     protected: &[&str],
     tokenizer: &Tokenizer,
     context: usize,
+    begun: Begun<'_>,
 ) -> Result<Vec<ExampleSet>, DataError> {
     let mut keep: HashSet<Key> = protected.iter().map(|t| split::key(t)).collect();
     let measured: HashSet<Key> = sources.iter().flat_map(|s| &s.split).map(whole).collect();
@@ -132,11 +136,11 @@ pub fn example_sets(
     for (mut source, (train, held_out)) in sources.into_iter().zip(sides) {
         if !source.split.is_empty() {
             let held_out = std::mem::take(&mut source.split);
-            sets.push(ExampleSet::given(&source, held_out, tokenizer, context)?);
+            sets.push(ExampleSet::given(&source, held_out, (tokenizer, context), begun)?);
             continue;
         }
-        let (examples, fitted) = encode_some(&source.conversations, train, tokenizer, context)?;
-        let (held, held_out_fitted) = encode_some(&source.conversations, held_out, tokenizer, context)?;
+        let (examples, fitted) = encode_some(&source.conversations, train, (tokenizer, context), begun)?;
+        let (held, held_out_fitted) = encode_some(&source.conversations, held_out, (tokenizer, context), begun)?;
         let held_out = held
             .into_iter()
             .map(|(at, example)| HeldOut { conversation: std::mem::take(&mut source.conversations[at]), example });
@@ -162,12 +166,13 @@ impl ExampleSet {
     pub fn given(
         source: &ChatSource,
         held_out: Vec<Conversation>,
-        tokenizer: &Tokenizer,
-        context: usize,
+        how: (&Tokenizer, usize),
+        begun: Begun<'_>,
     ) -> Result<ExampleSet, DataError> {
-        let (examples, fitted) = encode_all(&source.conversations, tokenizer, context)?;
-        let all: Vec<usize> = (0..held_out.len()).collect();
-        let (held, held_out_fitted) = encode_some(&held_out, &all, tokenizer, context)?;
+        let all = |of: &[Conversation]| (0..of.len()).collect::<Vec<usize>>();
+        let (examples, fitted) = encode_some(&source.conversations, &all(&source.conversations), how, begun)?;
+        let examples = examples.into_iter().map(|(_, example)| example).collect();
+        let (held, held_out_fitted) = encode_some(&held_out, &all(&held_out), how, begun)?;
         let mut held_out: Vec<Option<Conversation>> = held_out.into_iter().map(Some).collect();
         let held_out = held
             .into_iter()
@@ -187,14 +192,15 @@ impl ExampleSet {
 fn encode_some(
     conversations: &[Conversation],
     which: &[usize],
-    tokenizer: &Tokenizer,
-    context: usize,
+    (tokenizer, context): (&Tokenizer, usize),
+    begun: Begun<'_>,
 ) -> Result<(Vec<(usize, Example)>, Fitted), DataError> {
+    let begun = |at: &usize| begun().map(|()| &conversations[*at]);
     let fits: Result<Vec<Fit>, DataError> = if tokenizer.own_template().is_some() {
-        which.par_iter().map(|at| fit_own(&conversations[*at], tokenizer, context + 1)).collect()
+        which.par_iter().map(|at| fit_own(begun(at)?, tokenizer, context + 1)).collect()
     } else {
         let chat = chat::chat_tokens(tokenizer)?;
-        which.par_iter().map(|at| fit(&conversations[*at], tokenizer, chat, context + 1)).collect()
+        which.par_iter().map(|at| fit(begun(at)?, tokenizer, chat, context + 1)).collect()
     };
     let mut fitted = Fitted::default();
     let mut examples = Vec::with_capacity(which.len());

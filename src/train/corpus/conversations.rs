@@ -1,6 +1,10 @@
 //! A run's conversations: the files of `[[sft.source]]` or the built-in ones, and the demonstrations.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,12 +16,16 @@ use crate::{
         self, BY_HAND, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn,
         TurnText, Unread, encode, example_sets, read::to_text, read_chat_file, read_chats_as,
     },
+    protocol::Work,
     store::{Links, RealFs, open_limited, read_limited},
     train::{
         config::{ProbeConfig, RunConfig, SourceConfig, monitor::Monitor},
         error::TrainError,
     },
 };
+
+/// Conversations between two looks at whether the work was given up.
+const AT_ONCE: u64 = 256;
 
 /// Encoded conversations.
 pub(crate) struct Chats {
@@ -57,7 +65,7 @@ impl Chats {
         } else {
             let sources = read_sources(config, run_dir, &mut notes, monitor)?;
             let asked: Vec<&str> = config.stage(StageId::Sft).probe.iter().map(|p| p.prompt.as_str()).collect();
-            example_sets(sources, &asked, tokenizer, context)?
+            encoded(sources, &asked, (tokenizer, context), monitor)?
         };
         for set in &sets {
             for fitted in [&set.fitted, &set.held_out_fitted] {
@@ -78,6 +86,30 @@ impl Chats {
         let by_hand = read_by_hand(&path(run_dir), config.turns(), (tokenizer, context), &mut notes)?;
         Ok(Chats { sets, by_hand, probes, notes })
     }
+}
+
+/// The sources' examples; reports how many are encoded.
+fn encoded(
+    sources: Vec<ChatSource>,
+    asked: &[&str],
+    (tokenizer, context): (&Tokenizer, usize),
+    monitor: &Monitor,
+) -> Result<Vec<ExampleSet>, TrainError> {
+    let all: usize = sources.iter().map(|s| s.conversations.len() + s.split.len()).sum();
+    let begun = AtomicU64::new(0);
+    let begin = || {
+        let before = begun.fetch_add(1, Ordering::Relaxed);
+        if before.is_multiple_of(AT_ONCE) {
+            if monitor.is_given_up() {
+                return Err(DataError::Io(io::ErrorKind::Interrupted.into()));
+            }
+            monitor.report(Work::Tokenize, before, all as u64);
+        }
+        Ok(())
+    };
+    let sets = example_sets(sources, asked, tokenizer, context, &begin);
+    monitor.check()?;
+    Ok(sets?)
 }
 
 /// The conversations of the run, as far as they exist already; those that the data hold out with `split`.

@@ -66,6 +66,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
     let mut opening =
         Opening { run, device: &mut *device, config: &config, setup, stage, plan: &plan, model, notes: &mut notes };
     let Opened { mut work, tokenizer, mut state } = stages::open(&mut opening)?;
+    setup.monitor().check()?;
     opening.keep_new_tokenizer(work.model().config, &tokenizer)?;
 
     let engine = device.info().clone();

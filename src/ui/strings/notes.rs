@@ -274,6 +274,7 @@ mod tests {
         let mut all = String::new();
         sources(&root.join("session"), &mut all);
         sources(&root.join("train"), &mut all);
+        sources(&root.join("protocol"), &mut all);
         // These sentences are put together from parts.
         let parts = [
             "step {}: the gradients were too large",

@@ -13,7 +13,7 @@ pub fn preparation(lang: Lang, Preparation { work, done, of }: Preparation) -> S
         Work::Clean => Tr("清洗文本", "cleaning text"),
         Work::Select => Tr("去重并划分文档", "removing duplicates"),
         Work::Tokenizer => Tr("训练 tokenizer", "training the tokenizer"),
-        Work::Tokenize => Tr("文档转为 token", "tokenizing documents"),
+        Work::Tokenize => Tr("转为 token", "tokenizing"),
         Work::Chats => Tr("读取对话", "reading conversations"),
         Work::Answers => Tr("先生成模型自己的回答", "the model first writes answers:"),
     };

@@ -121,6 +121,7 @@ pub(crate) fn encode(
     damaged: bool,
     monitor: &Monitor,
 ) -> Result<usize, TrainError> {
+    monitor.check()?;
     let (view, key, size) = (preparer.view(), tokenizer_key(tokenizer), tokenizer.vocab_size());
     let mut missing: Vec<&str> = units
         .par_iter()

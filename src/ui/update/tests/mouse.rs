@@ -203,7 +203,7 @@ fn esc_gives_up_a_stage_that_is_being_prepared() {
         let mut state = started();
         press(&mut state, &[Key::char(view)]);
         event(&mut state, Event::Paused { step: 3 });
-        state.requests.push_back(Request::Stage(Reward));
+        state.requests = [Request::Stage(Reward)].into();
         assert!(press(&mut state, &[ESC]).is_empty(), "nothing reports progress yet");
         event(&mut state, Event::Opening(Preparation { work, done: 7, of: 100 }));
         let shown = actions::hints(&state).into_iter().any(|(key, words)| key == ESC && words == "放弃打开");
