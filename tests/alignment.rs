@@ -401,3 +401,26 @@ fn siblings_are_listed() {
     let of = |more: &[&str]| danlu([&ask[..], more].concat()).object();
     assert_eq!(of(&[]), of(&["--stage", "dpo"]));
 }
+
+/// A batch of a stage that draws by it from its first step waits until the stage is opened again, which marks it.
+#[test]
+fn a_batch_that_opens_the_stage_again_is_marked() {
+    let dir = scratch();
+    let run = tuned(dir.path(), "run");
+    // A new batch may not come from an option.
+    let sets: Vec<&str> = DPO.into_iter().filter(|set| !set.starts_with("batch_size")).collect();
+    let s = session(&run, "dpo", &[&sets[..], &["steps=100000"]].concat());
+    until(&s, |e| matches!(e, Event::Steps(_)).then_some(()));
+    s.commands.send(Command::Set { key: "batch_size".to_owned(), value: "3".to_owned() }).unwrap();
+    until(&s, |e| matches!(e, Event::Set { waits: true, .. }).then_some(()));
+    s.commands.send(Command::Reopen).unwrap();
+    let edit = until(&s, |e| if let Event::Edited(edit) = e { Some(edit) } else { None });
+    assert!(edit.text.starts_with("dpo.batch_size ") && edit.text.ends_with(" → 3"), "{edit:?}");
+    let (resumed, batch) =
+        until(&s, |e| if let Event::Started(info) = e { Some((info.resumed_at, info.batch)) } else { None });
+    assert_eq!((edit.step, batch), (resumed + 1, 3));
+    let line = objects(&fs::read_to_string(run.join("edits.jsonl")).unwrap()).pop().unwrap();
+    assert_eq!((&line["set"], &line["step"]), (&json!(["dpo.batch_size", "3"]), &json!(resumed)));
+    s.commands.send(Command::Stop { save: false }).unwrap();
+    while s.events.recv_timeout(Duration::from_mins(1)).is_ok() {}
+}

@@ -31,10 +31,10 @@ use danlu::{
         stored::shard::{self, ShardWriter, Shards},
         tokenizer::train_char,
     },
-    protocol::{DroppedDocument, Trial},
+    protocol::{DroppedDocument, Monitor, Trial},
     store::{ReadSeek, RealFs, Run},
     train::{
-        Corpus, Monitor, TrainError,
+        Corpus, TrainError,
         config::RunConfig,
         corpus::{dropped, trial},
     },

@@ -9,9 +9,10 @@ use std::{fs, path::Path};
 
 use danlu::{
     base::StageId,
+    protocol::Monitor,
     store::{RealFs, Run},
     train::{
-        Corpus, Monitor, TrainError,
+        Corpus, TrainError,
         config::RunConfig,
         corpus::{Marks, dropped, prune},
     },

@@ -26,9 +26,10 @@ use danlu::{
         split,
         stored::unit::{Cleaned, Summary, Unit, UnitWriter},
     },
+    protocol::Monitor,
     store::{RealFs, Run},
     train::{
-        Corpus, Monitor, TrainError,
+        Corpus, TrainError,
         config::{RunConfig, SourceConfig},
         corpus::{Effort, Preparing, dropped, open_version, prune},
     },

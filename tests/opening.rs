@@ -18,9 +18,9 @@ use common::{
 };
 use danlu::{
     compute::Device,
-    protocol::{Preparation, Work},
+    protocol::{Preparation, Progress, Work},
     store::RunView,
-    train::{OpenRun, Progress, Setup, TrainError, Trainer, open_run},
+    train::{OpenRun, Setup, TrainError, Trainer, open_run},
 };
 
 /// A run with text of its own, never opened.

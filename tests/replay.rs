@@ -64,7 +64,8 @@ fn a_played_run_gives_its_events_in_order() {
     let run = pretrained(dir.path());
     let before = snapshot(&run);
     let events = played(&run, 1e6);
-    assert!(matches!(&events[0], Event::Started(info) if info.read_only && info.stage == StageId::Pretrain));
+    let first = events.iter().find(|event| !matches!(event, Event::Clock(_)));
+    assert!(matches!(first, Some(Event::Started(info)) if info.read_only && info.stage == StageId::Pretrain));
     assert_eq!(steps(&events), (1..=12).collect::<Vec<_>>());
     let mut done = 0;
     let mut probes = 0;
@@ -79,6 +80,19 @@ fn a_played_run_gives_its_events_in_order() {
         }
     }
     assert!(probes >= 4, "{probes}");
+    // Each has its time of the training, and the clock goes back to now.
+    let log = fs::read_to_string(run.join("events.jsonl")).unwrap();
+    let saved = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let saved: Vec<f64> = saved.filter(|l| l["event"] == "saved").map(|l| l["time"].as_f64().unwrap()).collect();
+    let stamped: Vec<f64> = events
+        .windows(3)
+        .filter_map(|w| match w {
+            [Event::Clock(Some(time)), Event::Saved { .. }, Event::Clock(None)] => Some(*time),
+            _ => None,
+        })
+        .collect();
+    assert!(!saved.is_empty());
+    assert_eq!(stamped, saved);
     assert!(snapshot(&run) == before, "the run was written to");
 }
 

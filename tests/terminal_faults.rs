@@ -184,7 +184,8 @@ fn the_screen_remembers_its_settings() {
         }
         Pty::spawn(command, &[("XDG_CONFIG_HOME", home.to_str().unwrap()), ("LC_ALL", "zh_CN.UTF-8")], true)
     };
-    let takes_mouse = |pty: &Pty| pty.screen.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None;
+    let takes_mouse: fn(&Pty) -> bool =
+        |pty| pty.screen.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None;
     let mut pty = opened("a", &[]);
     pty.wait_for("训练中");
     assert!(takes_mouse(&pty));
@@ -203,6 +204,15 @@ fn the_screen_remembers_its_settings() {
     assert!(!takes_mouse(&pty));
     pty.signal(Signal::TERM);
     pty.gives_back(0);
+    // Kept while it trains: a process that is killed has lost nothing.
+    let mut pty = opened("b", &[]);
+    pty.wait_for("training");
+    pty.send(b"\x1bOQ");
+    pty.until("the mouse is taken", takes_mouse);
+    let kept = || fs::read_to_string(home.join("danlu/screen.toml")).unwrap().contains("mouse = true");
+    pty.until("the setting on disk", |_| kept());
+    pty.signal(Signal::KILL);
+    assert!(!pty.child.wait().unwrap().success());
     // The command line has the last word, and a broken file is no obstacle.
     fs::write(home.join("danlu/screen.toml"), "mouse = 7").unwrap();
     let mut pty = opened("b", &["--lang", "zh"]);

@@ -8,8 +8,8 @@ use std::{
 
 use super::output;
 use crate::{
-    protocol::Work,
-    train::{Progress, config::RunConfig},
+    protocol::{Progress, Work},
+    train::config::RunConfig,
     ui::{Lang, strings},
 };
 

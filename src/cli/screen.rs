@@ -11,7 +11,7 @@ use super::{Common, Failure, output, quiet};
 use crate::{
     session::Session,
     store::{Fs, Kind, Links, RealFs, StoreError, ensure_dirs, read_limited, write_atomically},
-    ui::{self, Settings, UiOptions},
+    ui::{self, Keep, Settings, UiOptions},
 };
 
 /// More than any settings of danlu's.
@@ -32,6 +32,10 @@ pub(crate) fn show(session: Session, common: &Common, piped: bool) -> Result<ui:
         stderr: quiet::sink(),
         settings,
         piped,
+        keep: path.clone().map_or_else(Keep::default, |path| {
+            // What cannot be saved is reported at the end.
+            Keep::with(move |settings| drop(save(&RealFs, &path, settings)))
+        }),
         ..UiOptions::default()
     };
     let outcome = ui::run(session, options).map_err(|e| Failure::work(e.to_string()))?;

@@ -90,6 +90,9 @@ pub enum Event {
         /// The checkpoint; none where the stage starts over.
         checkpoint: Option<String>,
     },
+    /// When the next events happened, in Unix seconds, where that is not now: in a film. None: now again.
+    #[serde(skip)]
+    Clock(Option<f64>),
     /// While a stage is being opened: what takes long, and how far it is.
     #[serde(skip)]
     Opening(Preparation),

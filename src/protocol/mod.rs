@@ -26,7 +26,7 @@ pub use self::{
     event::{Event, Follows, Past, StagePast, Watching},
     feedback::{ActionView, Refit, RolloutView, SanityCheck, Taught},
     line::Line,
-    preparation::{Preparation, Work},
+    preparation::{GivenUp, Monitor, Preparation, Progress, Work},
     report::{Absent, JudgedAnswer, LineChance, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
     run::{Manner, RunInfo, SourceInfo, StageInfo, TaskInfo},
     setting::{Origin, Setting},

@@ -22,8 +22,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use crate::{
     base::StageId,
     compute::Device,
-    protocol::{Command, Event},
-    train::{Emit, Film, OpenRun, Progress, Setup, Summary, TrainError, Trainer, Unready, settled, watch::Watcher},
+    protocol::{Command, Event, Progress},
+    train::{Emit, Film, OpenRun, Setup, Summary, TrainError, Trainer, Unready, settled, watch::Watcher},
 };
 
 /// Capacity of the command channel.

@@ -141,7 +141,7 @@ impl Player {
     }
 
     fn show(&mut self, frame: Frame, outbox: &mut Outbox) {
-        let Frame { step, event, .. } = frame;
+        let Frame { step, time, event, .. } = frame;
         if let Some(step) = step {
             self.step = step as usize;
         }
@@ -157,7 +157,15 @@ impl Player {
             }
             event => event,
         };
+        // Steps have no line of the log.
+        let timed = time.is_some() && !matches!(event, Event::Steps(_));
+        if timed {
+            outbox.emit(Event::Clock(time));
+        }
         outbox.emit(event);
+        if timed {
+            outbox.emit(Event::Clock(None));
+        }
     }
 
     fn obey(&mut self, command: &Command, outbox: &mut Outbox) {

@@ -31,8 +31,8 @@ impl RunView {
         let config = disk.kind(&dir.join(CONFIG)).at("look at", dir)?;
         if config != Some(Kind::File) {
             let what = match disk.kind(dir).at("look at", dir)? {
-                None => "no such run; check --run, or create it with danlu train --run",
-                _ => "the folder has no run.toml, so it is not a run; check --run",
+                None => "no such run; danlu runs lists those of ./runs, danlu train --run DIR begins one",
+                _ => "the folder has no run.toml, so it is not a run; danlu runs lists those of ./runs",
             };
             return Err(StoreError::input(dir, what));
         }

@@ -1,6 +1,9 @@
 //! The errors of stages and verbs, with their exit codes.
 
-use crate::{compute::ComputeError, data::DataError, nn::ConfigError, store::StoreError, train::config::ConfigIssue};
+use crate::{
+    compute::ComputeError, data::DataError, nn::ConfigError, protocol::GivenUp, store::StoreError,
+    train::config::ConfigIssue,
+};
 
 /// An error of training, as a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,12 @@ pub enum TrainError {
     /// The training itself failed.
     #[error("{0}")]
     Work(String),
+}
+
+impl From<GivenUp> for TrainError {
+    fn from(GivenUp: GivenUp) -> TrainError {
+        TrainError::Stopped
+    }
 }
 
 impl TrainError {

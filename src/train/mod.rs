@@ -22,12 +22,7 @@ mod trainer;
 pub mod tree;
 pub mod watch;
 
-pub use config::{
-    LossType,
-    monitor::{Monitor, Progress},
-    plan::StagePlan,
-    setup::Setup,
-};
+pub use config::{LossType, plan::StagePlan, setup::Setup};
 pub use corpus::Corpus;
 pub use error::TrainError;
 pub use film::{Film, Frame};

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     fs::File,
     io,
     path::PathBuf,
@@ -64,6 +65,25 @@ pub struct UiOptions {
     pub glyphs: Option<GlyphSet>,
     /// What the screen remembers from earlier; without a theme it follows the terminal's background.
     pub settings: Settings,
+    /// Called with the settings within a second of their change.
+    pub keep: Keep,
+}
+
+/// Keeps the settings of the screen.
+#[derive(Default)]
+pub struct Keep(Option<Box<dyn Fn(Settings)>>);
+
+impl Keep {
+    /// Calls this function with settings that the user has changed.
+    pub fn with(keep: impl Fn(Settings) + 'static) -> Keep {
+        Keep(Some(Box::new(keep)))
+    }
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Keep(kept)" } else { "Keep(lost)" })
+    }
 }
 
 /// Why the screen closed.
@@ -138,6 +158,9 @@ pub(super) struct App {
     focused: bool,
     may_read: Arc<AtomicBool>,
     pulse: Arc<AtomicU64>,
+    /// Keeps the settings, and those that it was last called with.
+    keep: Keep,
+    kept: Settings,
     _signals: Signals,
 }
 
@@ -167,6 +190,7 @@ impl App {
         let theme = Theme { depth, palette: Palette::detect(|name| std::env::var(name).ok()) };
         let mut state = AppState { clock: wall_clock(), ..AppState::new(options.lang, theme, glyphs) };
         state.recall(options.settings);
+        let kept = state.settings();
         let screen = Screen::new()?;
         let may_read = Arc::new(AtomicBool::new(true));
         terminal::read_input(to, Arc::clone(&may_read))?;
@@ -193,6 +217,8 @@ impl App {
             focused: true,
             may_read,
             pulse,
+            keep: options.keep,
+            kept,
             _signals: signals,
         })
     }
@@ -273,6 +299,12 @@ impl App {
     fn tick(&mut self) {
         let now = self.opened.elapsed();
         let clock_moved = now.as_secs() != self.state.now.as_secs();
+        let settings = self.state.settings();
+        if clock_moved && settings != self.kept {
+            // A process that is killed has lost nothing.
+            self.kept = settings;
+            self.keep.0.iter().for_each(|keep| keep(settings));
+        }
         let had_notice = self.state.notice.is_some();
         self.update(Msg::Tick(now));
         let clock_shown = !self.state.is_finished() && !matches!(self.state.live().phase, Phase::Paused);

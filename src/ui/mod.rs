@@ -39,7 +39,7 @@ use crate::{
 };
 
 pub use self::{
-    app::{End, Outcome, UiOptions},
+    app::{End, Keep, Outcome, UiOptions},
     state::Settings,
     strings::Lang,
     terminal::export,

@@ -10,8 +10,9 @@ use std::{
 use danlu::{
     base::StageId,
     data::{Batcher, ChatRows, History, builtin_chats},
+    protocol::Monitor,
     store::{RealFs, Run, RunView},
-    train::{Corpus, Monitor, config::RunConfig, model_folder},
+    train::{Corpus, config::RunConfig, model_folder},
 };
 use serde_json::{Value, json};
 

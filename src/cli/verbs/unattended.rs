@@ -196,6 +196,7 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
         Event::Edited(e) => output::note(&format!("step {:>6}  {}: {}", e.step, e.cause.name(), e.text)),
         Event::Past(_)
         | Event::Watching(_)
+        | Event::Clock(_)
         | Event::Opening(_)
         | Event::Counted(_)
         | Event::Batch(_)

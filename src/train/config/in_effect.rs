@@ -146,6 +146,12 @@ impl InEffect {
         self.settings.iter().find(|s| path(s.table, s.name) == key).map(|s| s.value.as_str())
     }
 
+    /// The keys whose saved values wait until the stage is opened again: key, value in use, value that waits.
+    pub(crate) fn waiting(&self) -> Vec<[String; 3]> {
+        let of = |s: &Setting| Some([path(s.table, s.name), s.value.clone(), s.next.clone()?]);
+        self.settings.iter().filter_map(of).collect()
+    }
+
     /// Sets a key to the value in use, and the step (counted from 1) since which it is; a key without a table is the
     /// stage's own.
     pub(crate) fn set(&mut self, key: &str, value: &toml::Value, since: Option<usize>) {

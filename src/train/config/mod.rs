@@ -12,7 +12,6 @@ mod in_effect;
 mod issue;
 mod listing;
 mod model;
-pub(super) mod monitor;
 pub(super) mod plan;
 mod quality;
 mod run_config;

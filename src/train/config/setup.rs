@@ -5,13 +5,12 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use super::{
-    monitor::{Monitor, Progress},
-    run_config::RunConfig,
-    start::Start,
-    table::Value as _,
+use super::{run_config::RunConfig, start::Start, table::Value as _};
+use crate::{
+    base::StageId,
+    compute::Precision,
+    protocol::{Monitor, Progress},
 };
-use crate::{base::StageId, compute::Precision};
 
 /// The command line options that concern a stage.
 #[derive(Clone, Debug, Default)]

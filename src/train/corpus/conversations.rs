@@ -16,10 +16,10 @@ use crate::{
         self, BY_HAND, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn,
         TurnText, Unread, encode, example_sets, read::to_text, read_chat_file, read_chats_as,
     },
-    protocol::Work,
+    protocol::{Monitor, Work},
     store::{Links, RealFs, open_limited, read_limited},
     train::{
-        config::{ProbeConfig, RunConfig, SourceConfig, monitor::Monitor},
+        config::{ProbeConfig, RunConfig, SourceConfig},
         error::TrainError,
     },
 };

@@ -9,10 +9,10 @@ use super::{arrow, splits};
 use crate::{
     base::StageId,
     data::read::{ENDINGS, Format, Packing, RECORD_ENDINGS},
-    protocol::Work,
+    protocol::{Monitor, Work},
     store::is_prepared,
     train::{
-        config::{RunConfig, SourceConfig, Splits, monitor::Monitor},
+        config::{RunConfig, SourceConfig, Splits},
         error::TrainError,
     },
 };

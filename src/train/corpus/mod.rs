@@ -30,12 +30,10 @@ pub use view::room;
 use self::prepare::version::{Version, version_name};
 use crate::{
     data::{self, Packed, Tokenizer, clean::Funnel},
+    protocol::{Monitor, Progress},
     store::{Preparer, Run, RunView, StoreError},
     train::{
-        config::{
-            ProbeConfig, RunConfig, TokenizerKind,
-            monitor::{Monitor, Progress},
-        },
+        config::{ProbeConfig, RunConfig, TokenizerKind},
         error::TrainError,
         run::model_folder,
     },

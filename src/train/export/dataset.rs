@@ -8,9 +8,10 @@ use super::{folder::BUILTIN_LICENCE, npy::npy};
 use crate::{
     base::{StageId, clean},
     data::{Preference, Role, Turn, builtin_held_out_preferences, builtin_preferences},
+    protocol::Monitor,
     store::{NewFile, Run, StoreError},
     train::{
-        config::{RunConfig, UNKNOWN, monitor::Monitor},
+        config::{RunConfig, UNKNOWN},
         corpus::{Corpus, conversations::conversations},
         error::TrainError,
         stages::reward::pairs,

@@ -168,8 +168,8 @@ pub(crate) fn lowered(view: &RunView, stage: StageId, step: u64) -> Result<Optio
     Ok(Some((raise, all)))
 }
 
-/// A key that was set while a stage trained and that no step's result depends on: how answers are sampled, how often
-/// probes are made. Its value is run.toml's; the line says since when.
+/// A key that was set while a stage trained: one that no step's result depends on (how answers are sampled, how often
+/// probes are made), or one for which the stage was opened again. Its value is run.toml's; the line says since when.
 #[derive(Serialize)]
 pub(crate) struct KeySet {
     /// The stage.

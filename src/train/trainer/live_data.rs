@@ -182,6 +182,14 @@ impl LiveData {
         self.show_config(core)
     }
 
+    /// Logs the keys that waited for the stage to be opened again, and marks them on the curve: it is opened now.
+    pub(super) fn tell_waiting(&self, core: &mut Core<'_>) -> Result<(), TrainError> {
+        for [key, old, new] in self.in_effect.iter().flat_map(InEffect::waiting) {
+            tell_set(core, &key, &old, new)?;
+        }
+        Ok(())
+    }
+
     /// Sends the configuration in effect, if the workbench is open.
     pub(super) fn show_config(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         let Some(in_effect) = &mut self.in_effect else { return Ok(()) };
@@ -416,7 +424,7 @@ fn apply(core: &mut Core<'_>, values: Values) {
     values.kl_coef.into_iter().for_each(|kl| core.work.set_kl_coef(kl));
 }
 
-/// Logs that a key which no step's result depends on was set, and marks it on the curve.
+/// Logs that a key was set whose value is that of run.toml, and marks it on the curve.
 fn tell_set(core: &mut Core<'_>, key: &str, old: &str, new: String) -> Result<(), TrainError> {
     let (step, cause, text) = (core.submitted, Cause::Key, format!("{key} {old} → {new}"));
     let line =

@@ -237,6 +237,9 @@ impl<'a> Loop<'a> {
             // The failed save was reported; stay, so that nothing is lost.
             return Ok(None);
         }
+        if next == Some(self.core.stage) && !unsound {
+            self.data.tell_waiting(&mut self.core)?;
+        }
         let complete = self.core.done >= self.core.target && !unsound;
         let reason = match next {
             Some(_) => "switched",

@@ -88,9 +88,9 @@ pub fn search(actions: &'static [Action], state: &AppState, typed: &str) -> Vec<
         found.extend(score.map(|score| (score.max(late), Entry::Say(spoken, false))));
     }
     found.sort_by_key(|f| f.0);
-    // One that does not apply now says why, behind what does.
+    // One that does not apply now says why, behind what has such a name and does.
     if let Some((spoken, _)) = said {
-        let at = if spoken::offered(state, spoken) { 0 } else { found.len() };
+        let at = if spoken::offered(state, spoken) { 0 } else { found.partition_point(|f| f.0 == 0) };
         found.insert(at, (0, Entry::Say(spoken, true)));
     }
     found.into_iter().map(|f| f.1).collect()

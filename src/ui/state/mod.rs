@@ -247,6 +247,8 @@ pub struct AppState {
     pub tree: Tree,
     /// Requests without an answer so far.
     pub requests: VecDeque<Request>,
+    /// When the events of a film happened, while they arrive.
+    pub film_time: Option<f64>,
     /// What the opening of a stage is busy with.
     pub opening: Option<Preparation>,
     /// The log.
@@ -491,6 +493,11 @@ impl AppState {
         self.clock.opened + self.now.as_secs_f64()
     }
 
+    /// The time of the trainer's newest event in Unix seconds: in a film that of the training.
+    pub fn event_time(&self) -> f64 {
+        self.film_time.unwrap_or_else(|| self.time())
+    }
+
     /// A time in Unix seconds as local time of the day, with the date if it is another day's.
     pub fn stamp(&self, unix: Option<f64>) -> String {
         let Some(unix) = unix.filter(|t| t.is_finite()) else { return "-".to_owned() };
@@ -502,7 +509,7 @@ impl AppState {
     /// Adds a line to the log.
     pub fn record(&mut self, level: Level, text: impl Into<Both>) {
         let live = self.live();
-        let (at, place) = (Some(self.time()), live.id.map(|stage| (stage, live.steps_done())));
+        let (at, place) = (Some(self.event_time()), live.id.map(|stage| (stage, live.steps_done())));
         self.log_line(LogLine { at, level, place, text: text.into() });
     }
 

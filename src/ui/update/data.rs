@@ -312,7 +312,7 @@ pub(crate) fn on_edited(state: &mut AppState, edit: &Edit) -> Vec<Cmd> {
         }
         state.requests.retain(|w| !matches!(w, Request::Weigh(_) | Request::SetRule));
     }
-    let time = state.time();
+    let time = state.event_time();
     state.stages.live_mut().edit(edit, now, time);
     // The page of dropped documents is outdated.
     (state.data.page, state.data.page_asked) = (None, None);

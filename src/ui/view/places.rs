@@ -51,9 +51,12 @@ pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, 
         return (vec![(state.focus, body)], Vec::new());
     }
     if size == Size::Small {
-        // The probe stays in sight if it is one of the view's and there is room for both.
+        // The probe stays in sight if it is one of the view's and there is room for both: not beside several answers or
+        // one that is being corrected.
         let probe = panels::find(Panel::PROBE).and_then(|probe| probe.place(view));
-        if probe.is_none() || state.focus == Panel::PROBE || body.height < 10 {
+        let correcting = state.chat.edit.as_ref().is_some_and(|edit| edit.open);
+        let full = state.focus == Panel::CHAT && (state.chat.compares() || correcting);
+        if probe.is_none() || state.focus == Panel::PROBE || full || body.height < 10 {
             return (vec![(state.focus, body)], Vec::new());
         }
         let top = Rect { height: body.height - IN_SIGHT, ..body };

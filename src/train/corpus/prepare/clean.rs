@@ -33,10 +33,10 @@ use crate::{
         split,
         stored::unit::{Cleaned, Summary, UnitWriter},
     },
-    protocol::Work,
+    protocol::{Monitor, Work},
     store::{Draft, Fs as _, Links, Preparer, ReadSeek, RealFs, StoreError},
     train::{
-        config::{Documents, SourceConfig, monitor::Monitor},
+        config::{Documents, SourceConfig},
         error::TrainError,
     },
 };

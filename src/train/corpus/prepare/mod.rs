@@ -23,10 +23,10 @@ use self::{
 use super::{CHAT_WEIGHT, Effort, conversations, fits};
 use crate::{
     data::{self, DataError, Packed, TextGroup, Tokenizer, clean::Funnel},
-    protocol::Work,
+    protocol::{Monitor, Work},
     store::{Kind, Preparer},
     train::{
-        config::{ProbeConfig, RunConfig, SourceConfig, monitor::Monitor},
+        config::{ProbeConfig, RunConfig, SourceConfig},
         error::TrainError,
         run::model_folder::read_text,
     },

@@ -17,9 +17,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    protocol::Work,
+    protocol::{Monitor, Work},
     store::{Fs as _, Links, Preparer, RealFs, read_limited},
-    train::{config::monitor::Monitor, corpus::files::SourceFile, error::TrainError},
+    train::{corpus::files::SourceFile, error::TrainError},
 };
 
 /// The file's name; a new format needs a new name.

@@ -20,10 +20,10 @@ use crate::{
         split::Key,
         stored::{shard::ShardWriter, unit::Unit},
     },
-    protocol::Work,
+    protocol::{Monitor, Work},
     store::{Preparer, StoreError},
     train::{
-        config::{RunConfig, TokenizerKind, monitor::Monitor},
+        config::{RunConfig, TokenizerKind},
         error::TrainError,
     },
 };
@@ -138,7 +138,7 @@ pub(crate) fn encode(
     let encoded = |documents: usize| {
         let done = done.fetch_add(documents as u64, Ordering::Relaxed) + documents as u64;
         monitor.report(Work::Tokenize, done, of);
-        monitor.check()
+        Ok(monitor.check()?)
     };
     missing.par_iter().try_for_each(|unit| {
         let mut opened = open_unit(view, unit)?;

@@ -10,9 +10,10 @@ use super::{
     stamps::{self, Found},
 };
 use crate::{
+    protocol::Monitor,
     store::Preparer,
     train::{
-        config::{RunConfig, SourceConfig, monitor::Monitor},
+        config::{RunConfig, SourceConfig},
         corpus::files::SourceFile,
         error::TrainError,
     },

@@ -16,10 +16,10 @@ use crate::{
         read_preference_file, read_preferences, split_preference_sources,
     },
     nn::{BatchDecoder, ModelConfig, Prompt, Weights},
-    protocol::Work,
+    protocol::{Monitor, Work},
     store::{Links, RealFs, RunView, open_limited},
     train::{
-        config::{RunConfig, SourceConfig, monitor::Monitor},
+        config::{RunConfig, SourceConfig},
         corpus::{FILE_LIMIT, Reading, SourceFile, files},
         error::TrainError,
         stages::{

@@ -26,7 +26,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         _ => false,
     };
     for (level, text) in log::lines(stage, &event).into_iter().filter(|_| !told) {
-        let at = Some(state.time());
+        let at = Some(state.event_time());
         let place = place.or_else(|| stage.map(|stage| (stage, state.live().steps_done())));
         state.log_line(LogLine { at, level, place, text });
     }
@@ -41,6 +41,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Started(info) => return on_started(state, *info),
         Event::Past(past) => past::on_past(state, *past),
         Event::Watching(watching) => on_watching(state, watching),
+        Event::Clock(time) => state.film_time = time,
         Event::Opening(work) => state.opening = Some(work),
         Event::Guarded { step, reason, checkpoint, may_go_on } => {
             let (reason, checkpoint) = (Both::trainer(&reason), checkpoint.map(|c| Clean::line(&c)));
@@ -69,7 +70,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         }
         Event::Edited(edit) => return data::on_edited(state, &edit),
         Event::Broken { step, text } => {
-            let at = Some(state.time());
+            let at = Some(state.event_time());
             data::on_broken(state.stages.live_mut(), at, step, &text);
         }
         Event::Document(view) => {

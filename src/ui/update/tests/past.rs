@@ -168,3 +168,16 @@ fn the_first_whole_recall_is_in_the_log_after_a_restart() {
         assert!(line.text.get(Lang::Zh).contains("背出来了"), "{line:?}");
     }
 }
+
+/// The lines of a film have the times of the training, those of its user the time of the day.
+#[test]
+fn what_a_film_shows_has_its_own_time() {
+    let mut state = started_with(RunInfo { read_only: true, ..info(Pretrain) });
+    let newest = |state: &AppState| state.log.back().and_then(|line| line.at);
+    event(&mut state, Event::Clock(Some(1234.5)));
+    event(&mut state, Event::Note { step: 3, text: "a note".to_owned() });
+    event(&mut state, Event::Clock(None));
+    assert_eq!(newest(&state), Some(1234.5));
+    state.refuse(Both::same("a refusal"));
+    assert_eq!(newest(&state), Some(state.time()));
+}

@@ -86,6 +86,12 @@ fn a_command_that_does_not_apply_says_why() {
         assert_eq!(why(&mut state, Lang::En), words, "{line}");
     }
     assert_eq!(say(&mut state, "dropout 0.1"), set("model.dropout", "0.1"));
+    // Without arguments, too, and not by running what has a similar name.
+    for line in ["fork", "lr", "batch", "temp", "probes", "reopen"] {
+        let mut state = started_with(RunInfo { read_only: true, ..info(Pretrain) });
+        assert_eq!(say(&mut state, line), Vec::new(), "{line}");
+        assert!(!why(&mut state, Lang::En).is_empty(), "{line}");
+    }
     let mut state = started();
     event(&mut state, Event::Started(Box::new(info(Ppo))));
     say(&mut state, "dropout 0.1");

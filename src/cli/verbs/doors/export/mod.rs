@@ -12,12 +12,13 @@ use super::source;
 use crate::{
     base::{StageId, shell},
     cli::{Common, Failure, Outcome, common::pair, output},
+    protocol::Monitor,
     store::{
         Existing, GgufDtype, Kind, NewFile, RUNS, RealFs, Run, RunView, export_files, export_folder, gguf_len,
         may_write, newest_run, write_gguf,
     },
     train::{
-        Corpus, Monitor, TrainError,
+        Corpus, TrainError,
         config::RunConfig,
         export::{GgufModel, MetricsForm, dataset, folder, metrics},
     },

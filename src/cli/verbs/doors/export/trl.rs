@@ -6,10 +6,10 @@ use super::{Export, above, whole};
 use crate::{
     cli::{Common, Failure, Outcome, output},
     compute::Device,
-    protocol::{Preparation, Work},
+    protocol::{Preparation, Progress, Work},
     store::{Fs as _, NewFile, RESERVE, RealFs, Run, StoreError},
     train::{
-        Progress, Setup, TrainError,
+        Setup, TrainError,
         config::RunConfig,
         export::{HandOver, hand_over},
     },
