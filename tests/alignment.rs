@@ -18,7 +18,7 @@ use common::{
 use danlu::{
     base::StageId,
     compute::Device,
-    protocol::{Command, Event, RolloutView},
+    protocol::{Care, Command, Event, RolloutView},
     session::Session,
     train::{OpenRun, Setup, Trainer, open_run},
 };
@@ -421,6 +421,24 @@ fn a_batch_that_opens_the_stage_again_is_marked() {
     assert_eq!((edit.step, batch), (resumed + 1, 3));
     let line = objects(&fs::read_to_string(run.join("edits.jsonl")).unwrap()).pop().unwrap();
     assert_eq!((&line["set"], &line["step"]), (&json!(["dpo.batch_size", "3"]), &json!(resumed)));
+    s.commands.send(Command::Stop { save: false }).unwrap();
+    while s.events.recv_timeout(Duration::from_mins(1)).is_ok() {}
+}
+
+/// Before its first checkpoint only the trainer knows what a stage began from and learns from.
+#[test]
+fn what_the_open_stage_learns_from_is_not_deleted() {
+    let dir = scratch();
+    let run = rewarded(dir.path(), "run");
+    let there = checkpoints(&run);
+    let s = session(&run, "ppo", &[&PPO[..], &["steps=100000", "save_steps=0"]].concat());
+    until(&s, |e| matches!(e, Event::Steps(_)).then_some(()));
+    let newest = |stage: &str| there.iter().rfind(|name| name.starts_with(stage)).cloned().unwrap();
+    for checkpoint in [newest("reward-"), newest("sft-")] {
+        let care = Care::RemoveCheckpoint { run: run.clone(), checkpoint };
+        refused(&s, Command::Care(care), "began from it or learns from it");
+    }
+    assert_eq!(checkpoints(&run), there);
     s.commands.send(Command::Stop { save: false }).unwrap();
     while s.events.recv_timeout(Duration::from_mins(1)).is_ok() {}
 }

@@ -241,6 +241,28 @@ fn the_mouse_moves_the_crosshair() {
     pty.gives_back(0);
 }
 
+/// Positions that count from 0 overflow in crossterm: every key after them used to be lost, and nothing but a signal
+/// ended the program.
+#[test]
+fn a_report_of_no_place_takes_no_key() {
+    let dir = common::scratch();
+    let mut pty = workbench(&dir.path().join("run"), LONG, None);
+    pty.wait_for("训练中");
+    for report in
+        [&b"\x1b[<0;0;5M"[..], b"\x1b[<0;5;0M", b"\x1b[<32;0;0M", b"\x1b[M !\x20", b"\x1b[0;0R", b"\x1b[32;0;0M"]
+    {
+        pty.send(report);
+        thread::sleep(Duration::from_millis(100));
+        pty.send(b"?");
+        pty.wait_for("帮助 help");
+        pty.send(b"q");
+        pty.until("no help", |pty| !pty.contents().contains("帮助 help"));
+    }
+    assert!(!pty.contents().contains("panicked"), "{}", pty.contents());
+    pty.signal(Signal::TERM);
+    pty.gives_back(0);
+}
+
 /// `Y` sends the text in OSC 52, which a terminal puts into its clipboard.
 #[test]
 fn a_copy_is_sent_to_the_terminal() {

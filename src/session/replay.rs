@@ -151,10 +151,6 @@ impl Player {
             Event::SaveFailed { step, error } | Event::StoreFailed { step, error } => Event::Note { step, text: error },
             Event::Guarded { step, reason, .. } => Event::Note { step, text: reason },
             Event::Refused { text } => Event::Note { step: self.step, text },
-            // The session ends with the screen only.
-            Event::Finished { step, seconds, .. } => {
-                Event::Finished { step, reason: "switched".to_owned(), failed: false, seconds }
-            }
             event => event,
         };
         // Steps have no line of the log.

@@ -306,9 +306,10 @@ impl App {
             self.keep.0.iter().for_each(|keep| keep(settings));
         }
         let had_notice = self.state.notice.is_some();
+        let ran = self.state.film_runs();
         self.update(Msg::Tick(now));
         let clock_shown = !self.state.is_finished() && !matches!(self.state.live().phase, Phase::Paused);
-        if self.state.film_runs() {
+        if ran || self.state.film_runs() {
             self.repaint(Repaint::Metrics);
         }
         if clock_moved && (clock_shown || self.state.leaving.is_some()) || had_notice && self.state.notice.is_none() {

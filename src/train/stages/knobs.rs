@@ -185,6 +185,16 @@ pub(crate) fn lowered(view: &RunView, stage: StageId, step: u64) -> Result<Optio
     Ok(Some((raise, all)))
 }
 
+/// The turn with which the newest values apply from a step on, if they differ from those that hold there.
+pub(crate) fn at_once(view: &RunView, stage: StageId, step: u64) -> Result<Option<Turn>, TrainError> {
+    let line = line(view, stage)?;
+    let held = line.iter().rfind(|turn| turn.step < step).or(line.first());
+    let (Some(held), Some(newest)) = (held, line.last()) else { return Ok(None) };
+    let changed = newest.step > step && newest.knobs != held.knobs;
+    let text = held.knobs.difference(&newest.knobs);
+    Ok(changed.then(|| Turn { stage: stage.into(), step, cause: Cause::Key, text, knobs: newest.knobs }))
+}
+
 /// Writes a turn to disk.
 pub(crate) fn write(run: &Run, turn: &Turn) -> Result<(), TrainError> {
     let mut log = run.edits()?;
@@ -251,6 +261,32 @@ mod tests {
         // A change while steps are repeated comes after them too.
         assert_eq!(again.set(&run, 4, b).unwrap().map(|turn| turn.step), Some(6));
         assert_eq!(used(&run, 3, 8, b), [a, a, a, b, b]);
+    }
+
+    /// What the user sets while the guard has stopped the stage is for the updates that are repeated.
+    #[test]
+    fn a_return_uses_what_was_set_since_and_no_raised_rate() {
+        let [low, high, lower] = [values(1e-3, 0.2), values(1.0, 0.2), values(1e-4, 0.4)];
+        // Raised before the checkpoint of step 4, lowered after the stop at 8.
+        let (_dir, run) = run();
+        let (mut knobs, _) = Knobs::open(&run, StageId::Ppo, 0, low).unwrap();
+        knobs.set(&run, 3, high).unwrap();
+        knobs.set(&run, 8, lower).unwrap();
+        assert_eq!(lowered(run.view(), StageId::Ppo, 4).unwrap(), None, "nothing was raised since");
+        let turn = at_once(run.view(), StageId::Ppo, 4).unwrap().unwrap();
+        assert_eq!((turn.step, turn.text.as_str()), (4, "learning_rate 1e0 → 1e-4, kl_coef 0.2 → 0.4"));
+        write(&run, &turn).unwrap();
+        assert_eq!(used(&run, 2, 10, lower), [vec![low], vec![high], vec![lower; 6]].concat());
+        assert_eq!(at_once(run.view(), StageId::Ppo, 4).unwrap(), None);
+        // Raised after it, and lowered too late.
+        let (_dir, run) = self::run();
+        let (mut knobs, _) = Knobs::open(&run, StageId::Ppo, 0, low).unwrap();
+        knobs.set(&run, 5, high).unwrap();
+        knobs.set(&run, 8, lower).unwrap();
+        let (raise, turns) = lowered(run.view(), StageId::Ppo, 4).unwrap().unwrap();
+        assert_eq!(raise, Raise { since: 5, high: 1.0, low: 1e-3, newest: 1e-4 });
+        turns.iter().for_each(|turn| write(&run, turn).unwrap());
+        assert_eq!(used(&run, 2, 10, lower), [vec![low; 6], vec![lower; 2]].concat());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Commands, applied between steps.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     base::StageId,
     data::{Role, Turn, encode},
-    protocol::{Command, DroppedView, Event},
+    protocol::{Care, Command, DroppedView, Event},
     train::{
         corpus::conversations::{demonstration, read_demonstration},
         error::TrainError,
@@ -150,6 +150,11 @@ impl Loop<'_> {
                 let path = written.map_err(|e| TrainError::Refused(e.to_string()))?;
                 self.core.out.show(Event::Exported { path });
             }
+            Command::Care(Care::RemoveCheckpoint { run, checkpoint }) if self.learns_from(&run, &checkpoint) => {
+                return TrainError::refused(format!(
+                    "{checkpoint} is not removed: {stage} began from it or learns from it"
+                ));
+            }
             command @ (Command::ShowRuns
             | Command::Compare { .. }
             | Command::ShowTrained { .. }
@@ -160,6 +165,15 @@ impl Loop<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the open stage began from a checkpoint or learns from it, which none of its own may say yet.
+    fn learns_from(&self, run: &Path, checkpoint: &str) -> bool {
+        let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mut state = self.core.state.clone();
+        self.core.work.write_state(&mut state);
+        let named = state.parent.into_iter().chain(state.reward_model.map(|(name, _)| name)).any(|n| n == checkpoint);
+        named && whole(run) == whole(self.core.view().dir())
     }
 
     /// Takes some steps while paused, then pauses again.

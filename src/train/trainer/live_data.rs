@@ -129,6 +129,9 @@ impl LiveData {
                 "{path} was set by an option when danlu was started; start it without the option to change the key here"
             ));
         }
+        if let Some(why) = lasting(core, &path, &config)? {
+            return TrainError::refused(format!("{path} stays as it is: {why}"));
+        }
         has_room(core, &config, &plan).map_err(|e| TrainError::Refused(format!("{path} stays as it is: {e}")))?;
         let waits = held_back(&core.config, &config, stage)?.contains(&path);
         self.rewrite(core, |_| Ok(after.clone()))?;
@@ -410,6 +413,24 @@ fn has_room(core: &Core<'_>, config: &RunConfig, plan: &StagePlan) -> Result<(),
         return Ok(());
     }
     fit(&core.open.device, Wanted { stage: core.stage, config, rewards: false, drawn: true })
+}
+
+/// Why a key cannot change any more, if so: the run's checkpoints depend on it.
+fn lasting(core: &Core<'_>, path: &str, config: &RunConfig) -> Result<Option<&'static str>, TrainError> {
+    if core.done == 0 && core.view().checkpoints().list()?.is_empty() {
+        return Ok(None);
+    }
+    let shape = |config: &RunConfig| {
+        config.model().map(|model| crate::nn::ModelConfig { dropout: 0.0, initializer_range: 0.0, ..model }).ok()
+    };
+    Ok(match path {
+        "seed" => Some("a run keeps its seed once it has a checkpoint; start a new run for another"),
+        "tokenizer" => Some("a run keeps its tokenizer once it has a checkpoint; start a new run for another"),
+        _ if shape(config) != shape(&core.config) => {
+            Some("a run keeps the shape of its model once it has a checkpoint; start a new run for another")
+        }
+        _ => None,
+    })
 }
 
 /// The settings that a stage without text can change while it trains, as a configuration has them.

@@ -16,7 +16,7 @@ use super::{
     pace::Pace,
     prompts::Prompts,
     ready::Trainer,
-    recovery::{Recovery, SET_BACK},
+    recovery::{Recovery, SET_BACK, return_of_the_guard},
     voting::Voting,
 };
 use crate::{
@@ -227,6 +227,9 @@ impl<'a> Loop<'a> {
         let unsound = self.guarded || self.recovery.stopped() || self.recovery.spiked();
         if next == Some(self.core.stage) {
             self.recovery.go_back(&mut self.core)?;
+            if self.guarded {
+                return_of_the_guard(&mut self.core)?;
+            }
         }
         if save && self.saves.saved_at < self.core.done && !unsound {
             self.save()?;

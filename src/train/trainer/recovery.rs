@@ -195,7 +195,7 @@ impl Recovery {
                 "{text}, after {tries} returns to a checkpoint with a lower rate; {kept}. Lower learning_rate (now {peak:.1e}) or max_grad_norm, or look at the data of these steps; the bounds are [guard] spike_loss, spike_deviations and spike_grad_norm"
             )));
         }
-        self.set_back(core, &spike, back.as_ref())?;
+        self.set_back(core, &spike, back.as_ref(), None)?;
         Ok(true)
     }
 
@@ -203,8 +203,8 @@ impl Recovery {
     pub(super) fn go_back(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         let Some(spike) = self.stopped.take() else { return Ok(()) };
         let back = self.way_back(core, &spike)?;
-        self.set_back(core, &spike, back.as_ref())?;
-        undo_raise(core, back.map_or(0, |checkpoint| checkpoint.id.step))
+        let raised = undo_raise(core, back.as_ref().map_or(0, |checkpoint| checkpoint.id.step))?;
+        self.set_back(core, &spike, back.as_ref(), raised)
     }
 
     /// The newest loadable checkpoint from before a spike.
@@ -244,7 +244,14 @@ impl Recovery {
         Ok(self.chain.next((stage, peak), (spike.since, &spike.reason), id, passed))
     }
 
-    fn set_back(&mut self, core: &mut Core<'_>, spike: &Spike, back: Option<&Checkpoint>) -> Result<(), TrainError> {
+    /// Returns to a checkpoint; `raised` is the learning rate that was taken back, whose steps need no lower one.
+    fn set_back(
+        &mut self,
+        core: &mut Core<'_>,
+        spike: &Spike,
+        back: Option<&Checkpoint>,
+        raised: Option<Raise>,
+    ) -> Result<(), TrainError> {
         let peak = core.work.peak(&core.plan);
         let entry = self.entry(core, spike, back, peak)?;
         Chain::write(&core.open.run, &entry)?;
@@ -255,7 +262,14 @@ impl Recovery {
             // `--from` applies only to a stage without checkpoints.
             core.setup.from = None;
         }
+        let factor = if raised.is_some() { 1.0 } else { factor };
         core.out.emit(Event::SetBack { step, spike, until, factor, reason, checkpoint });
+        if let Some(Raise { since, high, low, .. }) = raised {
+            // Of the step that the stage returns to: what is later is moved out of the log.
+            let since = since + 1;
+            let text = format!("learning_rate {high:e} of step {since} is not repeated; it is {low:e} again");
+            core.out.emit(Event::Note { step, text });
+        }
         Ok(())
     }
 
@@ -275,30 +289,46 @@ impl Recovery {
 
 /// Undoes that the user raised the learning rate after a step: repeated, the raise would lead to the same spike. The
 /// file of the settings comes first: what it does not have is not repeated, even after a kill.
-fn undo_raise(core: &mut Core<'_>, step: u64) -> Result<(), TrainError> {
+fn undo_raise(core: &Core<'_>, step: u64) -> Result<Option<Raise>, TrainError> {
     let (stage, run) = (core.stage, &core.open.run);
     let (raise, entries, turns) = if stage.draws_text() {
-        let Some((raise, entries)) = edit_log::lowered(run.view(), stage, step)? else { return Ok(()) };
+        let Some((raise, entries)) = edit_log::lowered(run.view(), stage, step)? else { return Ok(None) };
         (raise, entries, Vec::new())
     } else {
-        let Some((raise, turns)) = knobs::lowered(run.view(), stage, step)? else { return Ok(()) };
+        let Some((raise, turns)) = knobs::lowered(run.view(), stage, step)? else { return Ok(None) };
         (raise, Vec::new(), turns)
     };
-    let Raise { since, high, low, newest } = raise;
+    let Raise { low, newest, .. } = raise;
     if newest > low {
         let key = (format!("{stage}.learning_rate"), format!("{low:e}"));
         let text = toml_patch::keys(&run.view().config()?, &[key])?;
         RunConfig::parse(&text, &[], stage)?;
         if RunConfig::parse(&text, &core.setup.pairs(), stage)?.plan(stage)?.schedule.peak > low {
             // An option set it, and would set it again.
-            return Ok(());
+            return Ok(None);
         }
         run.write_config(&text)?;
     }
     entries.iter().try_for_each(|entry| edit_log::write(run, entry))?;
     turns.iter().try_for_each(|turn| knobs::write(run, turn))?;
-    let since = since + 1;
-    core.note(format!("learning_rate {high:e} of step {since} is not repeated; it is {low:e} again"));
+    Ok(Some(raise))
+}
+
+/// After the guard of a stage of feedback stopped it: what was set meanwhile applies from the checkpoint that the stage
+/// returns to, or the same updates would follow; a rate that was raised after the checkpoint is taken back.
+pub(super) fn return_of_the_guard(core: &mut Core<'_>) -> Result<(), TrainError> {
+    let (view, stage) = (core.view().clone(), core.stage);
+    let Some(newest) = view.checkpoints().newest_verified(Some(stage))?.found else { return Ok(()) };
+    let step = newest.id.step;
+    if let Some(Raise { since, high, low, .. }) = undo_raise(core, step)? {
+        let since = since + 1;
+        let text = format!("learning_rate {high:e} of step {since} is not repeated; it is {low:e} again");
+        core.out.emit(Event::Note { step: step as usize, text });
+    } else if let Some(turn) = knobs::at_once(&view, stage, step)? {
+        knobs::write(&core.open.run, &turn)?;
+        let text = format!("{}: from step {} on", turn.text, step + 1);
+        core.out.emit(Event::Note { step: step as usize, text });
+    }
     Ok(())
 }
 

@@ -289,7 +289,7 @@ impl Spikes {
 }
 
 fn not_finite(seen: Seen) -> String {
-    format!("loss {} or gradient norm {} is not finite", seen.loss, seen.grad_norm)
+    format!("loss {:.3} or gradient norm {:.3} is not finite", seen.loss, seen.grad_norm)
 }
 
 #[cfg(test)]

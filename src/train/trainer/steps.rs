@@ -124,7 +124,7 @@ impl Loop<'_> {
         }
         core.state.skipped_steps += 1;
         core.note(format!(
-            "step {}: loss {} or gradient norm {} is not finite; the step was not applied",
+            "step {}: loss {:.3} or gradient norm {:.3} is not finite; the step was not applied",
             core.done, outcome.loss, outcome.grad_norm
         ));
     }

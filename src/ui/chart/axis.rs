@@ -173,9 +173,9 @@ impl Axis<'_> {
             // Steps and tokens are whole.
             inner.retain(|tick| tick.fract() == 0.0);
         }
-        let label = |value: f64| if time { time_label(value) } else { step_label(value) };
-        let place = |value: f64| ((value - from) / (to - from), label(value));
-        [to, from].into_iter().chain(inner).map(place).collect()
+        let values: Vec<f64> = [to, from].into_iter().chain(inner).collect();
+        let labels = if time { time_labels(&values) } else { values.iter().map(|v| step_label(v.round())).collect() };
+        values.into_iter().map(|value| (value - from) / (to - from)).zip(labels).collect()
     }
 
     /// A step's label.
@@ -201,6 +201,22 @@ fn time_ticks(low: f64, high: f64, most: f64) -> Vec<f64> {
         // Days.
         None => linear_ticks(low / 86_400.0, high / 86_400.0, most).into_iter().map(|d| d * 86_400.0).collect(),
     }
+}
+
+/// The labels of times: with as many digits as make those of different times different.
+fn time_labels(times: &[f64]) -> Vec<String> {
+    let labels = |digits: usize| -> Vec<String> {
+        let label = |time: &f64| {
+            if digits == 1 || time.abs() >= 60.0 { time_label(*time) } else { format!("{time:.digits$}s") }
+        };
+        times.iter().map(label).collect()
+    };
+    let clear = |labels: &Vec<String>| {
+        labels.iter().enumerate().all(|(at, label)| {
+            labels[..at].iter().zip(times).all(|(other, time)| other != label || (time - times[at]).abs() < 1e-9)
+        })
+    };
+    (1..5).map(labels).find(clear).unwrap_or_else(|| labels(1))
 }
 
 /// A time as `0.5s`, `45s`, `1m30`, `2h`, `1h30`, `3d4h`.
@@ -282,6 +298,8 @@ mod tests {
     fn times_are_short() {
         let labels = [0.0, 0.5, 45.0, 90.0, 600.0, 3600.0, 5400.0, 86_400.0, 100_000.0].map(time_label);
         assert_eq!(labels, ["0s", "0.5s", "45s", "1m30", "10m", "1h", "1h30", "1d", "1d3h"]);
+        assert_eq!(time_labels(&[0.5, 0.35, 0.4, 0.45]), ["0.50s", "0.35s", "0.40s", "0.45s"]);
+        assert_eq!(time_labels(&[60.0, 30.0]), ["1m", "30s"]);
         assert!(time_ticks(0.0, 1e6, 6.0).len() >= 2 && time_ticks(0.0, 0.4, 4.0).len() >= 2);
     }
 }

@@ -231,8 +231,12 @@ impl Plot<'_> {
         let Some(mut scale) = scale else { return Some(inner) };
         if self.axes {
             let dim = theme.style(Role::Dim);
+            let mut before = None;
             for (tick, label) in ticks.into_iter().zip(&labels) {
                 let row = ((1.0 - scale.place(tick)) * (high - 1) as f64).round() as usize / 4;
+                if before.replace(row) == Some(row) {
+                    continue;
+                }
                 let x = inner.x.saturating_sub(2 + width(label) as u16).max(area.x);
                 put(buf, x, inner.y + row as u16, inner.x - 1, label, dim);
             }

@@ -16,6 +16,8 @@ impl Scale {
         if !low.is_finite() || !high.is_finite() || low > high {
             return Scale { low: 0.0, high: 1.0, log: false };
         }
+        // All zero: nothing to enlarge.
+        let high = if low == 0.0 && high == 0.0 { 1.0 } else { high };
         let log = log && low > 0.0;
         let (a, b) = if log { (low.ln(), high.ln()) } else { (low, high) };
         // Less than two percent of the value is noise, and its ticks would need more digits than there is room for.
@@ -55,20 +57,36 @@ impl Scale {
                 .filter(|t| (low..=high).contains(t))
                 .collect()
         };
+        let (first, last) = (low.log10().ceil() as i32, high.log10().floor() as i32);
+        let decades = usize::try_from(last - first + 1).unwrap_or(0);
+        if decades > rows.max(least) {
+            // Every second decade, or fewer.
+            return (first..=last).step_by(decades.div_ceil(rows.max(least))).map(|d| 10_f64.powi(d)).collect();
+        }
         let found = rungs.iter().map(of).find(|ticks| (least..=rows.max(least)).contains(&ticks.len()));
         found.unwrap_or_else(|| round(low, high, least, rows))
     }
 }
 
 /// Multiples of 1, 2 or 5 times a power of ten: the fewest that are at least `least`, and at most `most` unless that is
-/// impossible.
+/// impossible. Where these are too few or too many, multiples of 2.5 times one as well.
 fn round(low: f64, high: f64, least: usize, most: usize) -> Vec<f64> {
+    let some = multiples_of(&[5.0, 2.0, 1.0], (low, high), (least, most));
+    if some.len() >= least {
+        return some;
+    }
+    let more = multiples_of(&[5.0, 2.5, 2.0, 1.0], (low, high), (least, most));
+    if more.len() > some.len() { more } else { some }
+}
+
+/// The multiples of such numbers times a power of ten.
+fn multiples_of(numbers: &[f64], (low, high): (f64, f64), (least, most): (usize, usize)) -> Vec<f64> {
     let span = high - low;
     if !span.is_finite() || span <= 0.0 {
         return Vec::new();
     }
     let top = span.log10().floor() as i32;
-    let steps = (top - 3..=top + 1).rev().flat_map(|e| [5.0, 2.0, 1.0].map(|m| m * 10_f64.powi(e)));
+    let steps = (top - 3..=top + 1).rev().flat_map(|e| numbers.iter().map(move |m| m * 10_f64.powi(e)));
     let mut best = Vec::new();
     for step in steps {
         let ticks = multiples(low, high, step);
@@ -150,6 +168,13 @@ mod tests {
         assert!(log.len() >= 2 && log.len() <= 6, "{log:?}");
         assert!(Scale::new(f64::NAN, 1.0, false).ticks(4).len() <= 6);
         assert!(!Scale::new(3.0, 3.0, true).ticks(3).is_empty());
+        assert_eq!(Scale::new(0.0, 0.0, false).ticks(4), Scale::new(0.0, 1.0, false).ticks(4));
+        let narrow = Scale::new(0.676, 0.694, false).ticks(9);
+        assert!((4..=9).contains(&narrow.len()), "{narrow:?}");
+        for decades in [7, 9, 12, 18] {
+            let wide = Scale::new(1e-3, 10_f64.powi(decades - 3), true).ticks(8);
+            assert!((4..=8).contains(&wide.len()), "{decades}: {wide:?}");
+        }
     }
 
     /// A bug: `8.331 8.331 8.33`, `-0.7 -0.7` and `.105 .105` beside one axis.

@@ -28,6 +28,8 @@ pub struct Trails {
     pub trails: Vec<Trail>,
     /// A range that the left axis always includes.
     pub holds: Option<(f64, f64)>,
+    /// The unit of the abscissa, at its end.
+    pub unit: &'static str,
 }
 
 /// Cells of an axis, including its line.
@@ -74,7 +76,12 @@ impl Trails {
                 line(buf, inner, inner.x - 1, theme, glyphs);
             }
         }
-        under(buf, Rect { y: inner.bottom(), height: 1, ..area }, inner, far, theme);
+        let row = Rect { y: inner.bottom(), height: 1, ..area };
+        let unit = width(self.unit) as u16;
+        let end = area.right().saturating_sub(unit);
+        put(buf, end, row.y, area.right(), self.unit, theme.style(Role::Dim));
+        let ticks = Rect { width: row.width.saturating_sub(if unit > 0 { unit + 1 } else { 0 }), ..row };
+        under(buf, ticks, inner, far, theme);
         let mut styles = Vec::new();
         for trail in &self.trails {
             styles.push(trail.style);
@@ -158,7 +165,7 @@ mod tests {
         let trail = |right| Trail { points: points.to_vec(), style: Style::new(), right };
         let area = Rect::new(0, 0, wide, high);
         let mut buf = Buffer::empty(area);
-        let trails = Trails { trails: vec![trail(false), trail(true)], holds: Some((0.0, 1.0)) };
+        let trails = Trails { trails: vec![trail(false), trail(true)], holds: Some((0.0, 1.0)), unit: "KL" };
         trails.render(&mut buf, area, Theme::default(), GlyphSet::Ascii.glyphs());
         let rows = (0..high).map(|y| (0..wide).map(|x| buf[(x, y)].symbol()).collect::<String>());
         rows.map(|r| r.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
@@ -170,7 +177,7 @@ mod tests {
         let rows: Vec<&str> = text.lines().collect();
         let at = |row: &str| row.find(['*', 'o']);
         assert!(at(rows[0]) > at(rows[6]), "{text}");
-        assert!(rows[7].contains('0') && rows[7].contains('4'), "{text}");
+        assert!(rows[7].contains('0') && rows[7].contains('4') && rows[7].ends_with(" KL"), "{text}");
     }
 
     #[test]

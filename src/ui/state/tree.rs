@@ -121,6 +121,15 @@ impl Tree {
         self.hold();
     }
 
+    /// Renames a run, so that the cursor stays on it when the list comes again.
+    pub fn rename(&mut self, path: &Path, name: &str) {
+        for run in self.runs.iter_mut().flatten().filter(|run| run.path == path) {
+            name.clone_into(&mut run.run);
+            run.path = path.with_file_name(name);
+            run.checkpoints.iter_mut().for_each(|c| name.clone_into(&mut c.run));
+        }
+    }
+
     /// The run of the chosen row.
     pub fn run(&self) -> Option<&TreeRun> {
         self.runs.as_ref()?.get(self.rows.get(self.row)?.run)

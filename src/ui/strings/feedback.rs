@@ -162,6 +162,8 @@ pub fn guard_goes_back(lang: Lang, checkpoint: Option<&str>) -> String {
 /// The stage continues from an earlier checkpoint.
 pub fn set_back(lang: Lang, step: usize, until: usize, factor: f64, reason: &str) -> String {
     match lang {
+        Lang::Zh if factor == 1.0 => format!("{reason}；回到第 {step} 步"),
+        Lang::En if factor == 1.0 => format!("{reason}; back to step {step}"),
         Lang::Zh => format!("{reason}；回到第 {step} 步，到第 {until} 步为止学习率 x {factor}"),
         Lang::En => format!("{reason}; back to step {step}, learning rate x {factor} up to step {until}"),
     }

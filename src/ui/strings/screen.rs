@@ -164,7 +164,7 @@ strings! {
     SWITCH_STAY = "留在当前阶段", "stay here";
     SWITCH_KEPT = "曲线会保留，返回后继续", "its curves are kept and continue when you return";
     LOG_BEST = "  目前最好", "  the best so far";
-    LOG_SWITCHED = "已保存，切换到下一个阶段", "saved; switching to the next stage";
+    LOG_SWITCHED = "离开，打开所选的阶段", "left, to open the chosen stage";
     LOG_REFUSED = "未执行", "rejected";
     SOON = "开始训练后显示", "shown once it trains";
     NOT_LOGGED = "日志里没有，训练时显示", "not in its logs; shown while it trains";

@@ -14,7 +14,10 @@ use crossbeam_channel::Sender;
 use crossterm::event as ct;
 
 use super::platform;
-use crate::ui::keys::{Code, Key, Mouse, MouseAct};
+use crate::{
+    base::panics,
+    ui::keys::{Code, Key, Mouse, MouseAct},
+};
 
 /// An input of the UI thread from outside the trainer.
 #[derive(Debug)]
@@ -88,14 +91,21 @@ const READY: Duration = Duration::from_millis(1);
 /// times a second that was one percent of a core, which the training lost.
 const QUIET: Duration = Duration::from_micros(50);
 
-/// Forwards everything that can be read without waiting.
+/// Forwards everything that can be read without waiting. Bytes on which crossterm panics are lost, the keys after them
+/// are not.
 fn drain(to: &Sender<Input>, most: Duration) -> io::Result<()> {
-    while ct::poll(most)? {
-        if let Some(input) = translate(ct::read()?) {
-            to.send(input).map_err(|_| io::ErrorKind::BrokenPipe)?;
+    loop {
+        match panics::caught(|| if ct::poll(most)? { ct::read().map(Some) } else { Ok(None) }) {
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(Some(event))) => {
+                if let Some(input) = translate(event) {
+                    to.send(input).map_err(|_| io::ErrorKind::BrokenPipe)?;
+                }
+            }
+            Ok(Err(e)) => return Err(e),
+            Err(_) => return Ok(()),
         }
     }
-    Ok(())
 }
 
 fn translate(event: ct::Event) -> Option<Input> {
@@ -119,7 +129,9 @@ fn translate_mouse(mouse: ct::MouseEvent) -> Option<Mouse> {
         ct::MouseEventKind::ScrollDown => MouseAct::WheelDown,
         _ => return None,
     };
-    Some(Mouse { act, at: (mouse.column, mouse.row) })
+    // A terminal that counts from 0, one less.
+    let place = (mouse.column != u16::MAX && mouse.row != u16::MAX).then_some((mouse.column, mouse.row));
+    place.map(|at| Mouse { act, at })
 }
 
 fn translate_key(key: ct::KeyEvent) -> Option<Key> {

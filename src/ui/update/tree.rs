@@ -86,6 +86,9 @@ pub(crate) fn on_forked(state: &mut AppState, path: PathBuf, open: bool, notes: 
 
 pub(crate) fn on_cared(state: &mut AppState, care: &Care, freed: u64) -> Vec<Cmd> {
     requests::answered(state, &Request::Care);
+    if let Care::Rename { run, name } = care {
+        state.tree.rename(run, name);
+    }
     let text = Both::new(|lang| match care {
         Care::Rename { run, name } => strings::renamed(lang, &name_of(run), name),
         Care::Pin { checkpoint, pinned, .. } => strings::pinned(lang, checkpoint, *pinned),
@@ -247,7 +250,18 @@ pub(crate) fn ask_remove(state: &mut AppState) {
         Some(checkpoint) => checkpoint.kept(),
         None => all.iter().position(|other| other.path == run.path).and_then(|at| run_kept(all, at)),
     };
-    if let Some(why) = kept {
+    let used = match run.used_by {
+        _ if state.tree.checkpoint().is_none() && Some(&run.path) == state.open_run() => {
+            Some("this run is open; open another one first".to_owned())
+        }
+        Some(pid) if Some(&run.path) != state.open_run() => {
+            let path = run.path.display();
+            let what = "wait until it ends, or choose another run with --run";
+            Some(format!("the run {path} is in use by process {pid}; {what}"))
+        }
+        _ => None,
+    };
+    if let Some(why) = kept.or(used) {
         state.refuse(Both::trainer(&why));
         return;
     }

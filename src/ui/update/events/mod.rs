@@ -160,7 +160,8 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             state.remark(text);
         }
         Event::Refused { text } => on_refused(state, &text),
-        Event::Finished { reason, .. } if reason == "switched" => {
+        // A film goes on to the next stage, or to what another process adds; it ends with the screen.
+        Event::Finished { reason, .. } if reason == "switched" || plays(state) => {
             let now = state.now;
             state.stages.live_mut().rest(now);
             state.saving = false;
@@ -181,6 +182,11 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         _ => {}
     }
     Vec::new()
+}
+
+/// Whether a film plays that nobody has left.
+fn plays(state: &AppState) -> bool {
+    state.is_read_only() && !state.is_watched() && state.leaving.is_none()
 }
 
 /// A write failed: the stage is paused and still open.

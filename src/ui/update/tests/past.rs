@@ -176,8 +176,11 @@ fn what_a_film_shows_has_its_own_time() {
     let newest = |state: &AppState| state.log.back().and_then(|line| line.at);
     event(&mut state, Event::Clock(Some(1234.5)));
     event(&mut state, Event::Note { step: 3, text: "a note".to_owned() });
+    event(&mut state, Event::Finished { step: 3, reason: "done".to_owned(), failed: false, seconds: 1.0 });
     event(&mut state, Event::Clock(None));
     assert_eq!(newest(&state), Some(1234.5));
+    let end = state.log.back().map(|line| line.text.get(Lang::En).to_string()).unwrap_or_default();
+    assert!(end.contains("done") && !state.is_finished(), "{end}: the film continues");
     state.refuse(Both::same("a refusal"));
     assert_eq!(newest(&state), Some(state.time()));
 }

@@ -108,6 +108,16 @@ fn a_fork_with_settings_and_a_name_are_typed() {
     assert_eq!(state.mode(), Mode::Name);
     let sent = press(&mut state, &[Key::char('2'), ENTER]);
     assert_eq!(sent, [Cmd::Send(Command::Care(Care::Rename { run: "runs/r".into(), name: "r2".to_owned() }))]);
+    // The cursor stays on the run, wherever its new name is in the list.
+    let care = Care::Rename { run: "runs/r".into(), name: "0".to_owned() };
+    event(&mut state, Event::Cared { care, freed: 0 });
+    let mut renamed = runs();
+    renamed.rotate_right(1);
+    renamed[0].run = "0".to_owned();
+    renamed[0].path = "runs/0".into();
+    renamed[0].checkpoints.iter_mut().for_each(|c| c.run = "0".to_owned());
+    event(&mut state, Event::Runs { runs: renamed, unread: Vec::new() });
+    assert_eq!(state.tree.run().map(|run| run.run.as_str()), Some("0"));
     press(&mut state, &[Key::char('f'), Key::char('x'), ENTER]);
     assert!(state.notice.is_some(), "x is no setting");
     press(&mut state, &[ESC, Key::char('f'), ESC]);
@@ -125,6 +135,21 @@ fn what_is_kept_is_refused_without_a_question() {
         assert!(notice.get(Lang::En).as_str().contains(why), "{notice:?}");
     };
     refused(&mut state, &[Key::char('d')], "runs/r is not removed: f was forked from it");
+    for (path, pid, why) in
+        [("runs/a", Some(7), "the run runs/a is in use by process 7"), ("runs/r", None, "this run is open")]
+    {
+        let mut runs: Vec<TreeRun> = runs();
+        runs.remove(1);
+        runs[0].used_by = pid;
+        let mut state = opened();
+        event(&mut state, Event::Runs { runs, unread: Vec::new() });
+        let row = state.tree.rows.iter().position(|row| {
+            let run = state.tree.runs.as_ref().map(|runs| &runs[row.run].path);
+            row.stage.is_none() && run.is_some_and(|run| run.as_path() == std::path::Path::new(path))
+        });
+        state.tree.row = row.expect("its row");
+        refused(&mut state, &[Key::char('d')], why);
+    }
     for (set, why) in [
         (true, "pretrain-00000004 is not removed: it is pinned"),
         (false, "pretrain-00000004 is not removed: sft-00000002, f began from it or learns from it"),

@@ -62,10 +62,6 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
     put_pieces(buf, inner.x + 2, inner.y, inner.right().saturating_sub(1), &legend);
     let place = below(inner, 1);
-    let chart = Trails { trails, holds: None };
+    let chart = Trails { trails, holds: None, unit: "KL" };
     chart.render(buf, Rect { width: place.width.saturating_sub(1), ..place }, state.theme, pen.glyphs);
-    if place.height >= 3 {
-        let label: Pieces = vec![pen.piece(" KL", Role::Dim)];
-        put_pieces(buf, place.right().saturating_sub(5), place.bottom() - 1, place.right().saturating_sub(1), &label);
-    }
 }

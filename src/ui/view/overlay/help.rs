@@ -71,11 +71,16 @@ fn keys<'a>(pen: &Pen, cells: usize) -> [Lines<'a>; 2] {
             if matches!(mode, Mode::Vote | Mode::Data | Mode::Tree) && action.has_nav_keys(mode) {
                 continue;
             }
-            let keys = pad(&keys, 20.min(cells / 2));
+            let wide = 20.min(cells / 2);
+            let keys = pad(&keys, wide);
             // Actions that are disabled now are dimmed.
             let now = mode != Mode::Nav || action.is_enabled(state);
             let roles = if now { (Role::Bright, Role::Text) } else { (Role::Dim, Role::Dim) };
-            lines.push(vec![pen.piece(keys, roles.0), pen.piece(state.tr(action.title), roles.1)]);
+            let (title, room) = (state.tr(action.title), cells.saturating_sub(width(&keys)).max(8));
+            for (at, part) in wrap(title, room, 0).into_iter().enumerate() {
+                let lead = if at == 0 { keys.clone() } else { " ".repeat(wide) };
+                lines.push(vec![pen.piece(lead, roles.0), pen.piece(&title[part], roles.1)]);
+            }
         }
         lines
     };

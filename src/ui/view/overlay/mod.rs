@@ -100,8 +100,7 @@ fn palette(pen: &Pen, field: &Editor, (chosen, why): (usize, Option<&Both>), are
         let text = pad(&format!("{mark} {name}"), inner.width as usize);
         put(buf, inner.x, y, inner.right(), &text, pen.style(if here { Role::Chosen } else { Role::Text }));
         buf.drawn.targets.push((Rect { y, height: 1, ..inner }, Click::Row(row)));
-        // Its keys, or its title in the other language.
-        let beside = entry.keys(state.lang).unwrap_or_else(|| entry.title(state.lang.other()));
+        let beside = entry.keys(state.lang).unwrap_or_default();
         if width(&name) + 4 + width(&beside) <= inner.width as usize {
             let dim = if here { Role::Chosen } else { Role::Dim };
             put_right(buf, inner.x, y, inner.right(), &beside, pen.style(dim));

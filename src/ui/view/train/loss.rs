@@ -153,7 +153,10 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let (state, stage) = (pen.state, pen.stage);
     let smoothing = SMOOTHINGS[state.smoothing];
     let smoothing = if smoothing == 0.0 { state.tr(strings::OFF).to_owned() } else { format!("{smoothing}") };
-    let axis = state.tr(if state.log_y { strings::LOG_Y } else { strings::LINEAR });
+    // Only positive values have logarithms.
+    let (from, to) = pen.chart().axis.steps;
+    let positive = stage.loss.within(from, to).buckets.iter().all(|bucket| bucket.count == 0 || bucket.min > 0.0);
+    let axis = state.tr(if state.log_y && positive { strings::LOG_Y } else { strings::LINEAR });
     let g = pen.glyphs;
     let mut pieces = pen.legend([
         (g.full, Role::Band, state.tr(strings::RAW).to_owned()),
