@@ -321,7 +321,6 @@ fn a_typed_value_that_cannot_be_used_is_refused() {
         ("batch_size", "0", "batch_size"),
         ("seed", "5", "keeps its seed"),
         ("tokenizer", "bpe", "keeps its tokenizer"),
-        ("size", "5m", "keeps the shape of its model"),
         ("model.num_key_value_heads", "1", "keeps the shape of its model"),
     ] {
         let whole = dir.path().join(format!("{key}-{value}"));
