@@ -411,6 +411,8 @@ fn a_batch_that_opens_the_stage_again_is_marked() {
     let sets: Vec<&str> = DPO.into_iter().filter(|set| !set.starts_with("batch_size")).collect();
     let s = session(&run, "dpo", &[&sets[..], &["steps=100000"]].concat());
     until(&s, |e| matches!(e, Event::Steps(_)).then_some(()));
+    s.commands.send(Command::Pause).unwrap();
+    until(&s, |e| matches!(e, Event::Paused { .. }).then_some(()));
     s.commands.send(Command::Set { key: "batch_size".to_owned(), value: "3".to_owned() }).unwrap();
     until(&s, |e| matches!(e, Event::Set { waits: true, .. }).then_some(()));
     s.commands.send(Command::Reopen).unwrap();
@@ -419,6 +421,13 @@ fn a_batch_that_opens_the_stage_again_is_marked() {
     let (resumed, batch) =
         until(&s, |e| if let Event::Started(info) = e { Some((info.resumed_at, info.batch)) } else { None });
     assert_eq!((edit.step, batch), (resumed + 1, 3));
+    // Its user had paused it.
+    let waits = until(&s, |e| match e {
+        Event::Paused { step } => Some(step),
+        Event::Steps(steps) => panic!("{steps:?}"),
+        _ => None,
+    });
+    assert_eq!(waits, resumed);
     let line = objects(&fs::read_to_string(run.join("edits.jsonl")).unwrap()).pop().unwrap();
     assert_eq!((&line["set"], &line["step"]), (&json!(["dpo.batch_size", "3"]), &json!(resumed)));
     s.commands.send(Command::Stop { save: false }).unwrap();

@@ -116,16 +116,17 @@ fn train(mut trainer: Trainer, mut setup: Setup, orders: &Receiver<Command>, out
     loop {
         let (result, mut run) = trainer.run(orders, outbox);
         // The stage to return to, if it was saved and could be trained until now.
-        let (mut next, mut back) = match result {
-            Ok(Summary { next: Some(next), .. }) => (next, true),
+        let (mut next, mut back, waits) = match result {
+            Ok(Summary { next: Some(next), paused, .. }) => (next, true, paused),
             Err(_) if setup.interactive => match asked_for(orders, outbox) {
-                Some(next) => (next, false),
+                Some(next) => (next, false, false),
                 None => return,
             },
             _ => return,
         };
         trainer = loop {
-            let there = setup.for_stage(next);
+            // A stage that its user had paused waits again when it is opened again.
+            let there = Setup { waits: waits && back && next == setup.stage, ..setup.for_stage(next) };
             setup.back.store(false, Ordering::Release);
             let unready = match open(run, &there) {
                 Ok(ready) => {
@@ -144,7 +145,7 @@ fn train(mut trainer: Trainer, mut setup: Setup, orders: &Receiver<Command>, out
             outbox.emit(Event::Refused { text });
             run = unready.open;
             if std::mem::take(&mut back) {
-                let here = setup.for_stage(setup.stage);
+                let here = Setup { waits, ..setup.for_stage(setup.stage) };
                 match open(run, &here) {
                     Ok(ready) => {
                         setup = here;

@@ -35,6 +35,8 @@ pub struct Setup {
     pub alone: bool,
     /// Whether the workbench is open: then a failed save pauses the stage, and its end waits.
     pub interactive: bool,
+    /// Whether the stage waits for its user once it is open, because it waited when it was left.
+    pub waits: bool,
     /// Set by a signal: cancels the preparation before the first step.
     pub stop: Arc<AtomicBool>,
     /// Set by the user: gives up a stage that is being opened, for the one before it.
@@ -69,6 +71,6 @@ impl Setup {
             if known { key.clone() } else { format!("{}.{key}", self.stage) }
         };
         let sets = self.sets.iter().map(|(key, value)| (full(key), value.clone())).collect();
-        Setup { stage, sets, from: None, steps: None, alone: false, ..self.clone() }
+        Setup { stage, sets, from: None, steps: None, alone: false, waits: false, ..self.clone() }
     }
 }

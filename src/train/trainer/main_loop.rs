@@ -159,7 +159,11 @@ impl<'a> Loop<'a> {
             return Ok(());
         }
         self.probe()?;
-        self.voting.measure_before_fit(&mut self.core)
+        self.voting.measure_before_fit(&mut self.core)?;
+        if self.core.setup.waits && !self.core.paused {
+            self.core.pause();
+        }
+        Ok(())
     }
 
     /// Applies commands, then takes a step unless paused, and does the scheduled work. Some: the stage ends.
@@ -225,6 +229,7 @@ impl<'a> Loop<'a> {
             Way::To(stage) => (true, Some(stage), true),
         };
         let unsound = self.guarded || self.recovery.stopped() || self.recovery.spiked();
+        self.core.setup.waits = self.core.paused && !self.core.holds && !unsound;
         if next == Some(self.core.stage) {
             self.recovery.go_back(&mut self.core)?;
             if self.guarded {

@@ -27,6 +27,8 @@ pub struct Summary {
     pub checkpoint: Option<PathBuf>,
     /// The stage to open next, if requested.
     pub next: Option<StageId>,
+    /// Whether its user had paused it.
+    pub paused: bool,
 }
 
 /// A stage of a run, ready to step.

@@ -88,11 +88,13 @@ impl<'a> Loop<'a> {
         self.prompts.cancel_all(&mut self.core);
         let (step, checkpoint, seconds) = (self.core.done, self.saves.newest, self.pace.seconds());
         self.core.out.emit(Event::Finished { step, reason, failed, seconds });
+        let paused = self.core.setup.waits;
         let Core { mut open, work, .. } = self.core;
         drop((work, self.flying, self.prompts, self.voting));
         let cleared = open.clear();
-        let summary = result
-            .and_then(|(reason, next)| cleared.map(|()| Summary { step, reason: reason.to_owned(), checkpoint, next }));
+        let summary = result.and_then(|(reason, next)| {
+            cleared.map(|()| Summary { step, reason: reason.to_owned(), checkpoint, next, paused })
+        });
         (summary, open)
     }
 }
