@@ -285,7 +285,9 @@ mod tests {
         knobs.set(&run, 8, lower).unwrap();
         let (raise, turns) = lowered(run.view(), StageId::Ppo, 4).unwrap().unwrap();
         assert_eq!(raise, Raise { since: 5, high: 1.0, low: 1e-3, newest: 1e-4 });
-        turns.iter().for_each(|turn| write(&run, turn).unwrap());
+        for turn in &turns {
+            write(&run, turn).unwrap();
+        }
         assert_eq!(used(&run, 2, 10, lower), [vec![low; 6], vec![lower; 2]].concat());
     }
 

@@ -96,14 +96,13 @@ const QUIET: Duration = Duration::from_micros(50);
 fn drain(to: &Sender<Input>, most: Duration) -> io::Result<()> {
     loop {
         match panics::caught(|| if ct::poll(most)? { ct::read().map(Some) } else { Ok(None) }) {
-            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(None)) | Err(_) => return Ok(()),
             Ok(Ok(Some(event))) => {
                 if let Some(input) = translate(event) {
                     to.send(input).map_err(|_| io::ErrorKind::BrokenPipe)?;
                 }
             }
             Ok(Err(e)) => return Err(e),
-            Err(_) => return Ok(()),
         }
     }
 }
