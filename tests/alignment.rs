@@ -451,3 +451,37 @@ fn what_the_open_stage_learns_from_is_not_deleted() {
     s.commands.send(Command::Stop { save: false }).unwrap();
     while s.events.recv_timeout(Duration::from_mins(1)).is_ok() {}
 }
+
+/// A rate that is lowered while the guard has stopped the stage is for the updates that are repeated: with the rate of
+/// before they would end at the guard again.
+#[test]
+fn a_rate_that_is_lowered_at_the_guard_is_used_from_the_checkpoint_on() {
+    let dir = scratch();
+    let run = rewarded(dir.path(), "run");
+    let rate = "ppo.learning_rate=0.3";
+    let options: Vec<&str> = SPOILT.into_iter().filter(|set| *set != rate).collect();
+    let more = ["ppo.max_approx_kl=1e9", "ppo.response_length=24", "ppo.save_steps=2", "ppo.eval_steps=0"];
+    let s = session(&run, "ppo", &[&options[..], &more].concat());
+    let set = |value: &str| {
+        s.commands.send(Command::Set { key: "learning_rate".to_owned(), value: value.to_owned() }).unwrap();
+        until(&s, |e| matches!(e, Event::Edited(_)).then_some(()));
+    };
+    until(&s, |e| matches!(e, Event::Started(_)).then_some(()));
+    set("0.3");
+    let at = until(&s, |e| if let Event::Guarded { step, .. } = e { Some(step) } else { None });
+    until(&s, |e| matches!(e, Event::Paused { .. }).then_some(()));
+    set("1e-6");
+    s.commands.send(Command::Stage { stage: StageId::Ppo }).unwrap();
+    let resumed = until(&s, |e| if let Event::Started(info) = e { Some(info.resumed_at) } else { None });
+    assert!(0 < resumed && resumed < at, "{resumed} {at}");
+    let most = std::cell::Cell::new(0.0_f64);
+    until(&s, |e| {
+        assert!(!matches!(e, Event::Guarded { step, .. } if step <= at), "the same updates were repeated");
+        let Event::Steps(steps) = e else { return None };
+        most.set(steps.iter().map(|l| l.learning_rate).fold(most.get(), f64::max));
+        steps.iter().any(|l| l.step >= at).then_some(())
+    });
+    assert!(most.get() <= 1e-6, "{}", most.get());
+    s.commands.send(Command::Stop { save: false }).unwrap();
+    while s.events.recv_timeout(Duration::from_mins(1)).is_ok() {}
+}
