@@ -157,6 +157,7 @@ strings! {
     QUIT_SAVE = "保存并退出", "save and quit";
     QUIT_DISCARD = "不保存，直接退出", "quit without saving";
     QUIT_CANCEL = "继续训练", "keep training";
+    QUIT_GUARDED = "守卫停止了这个阶段：检查点之后的步不保存；g 回到检查点", "the guard has stopped the stage: the steps since its checkpoint are not saved; g returns to it";
     QUIT_ALL_SAVED = "最近一步已保存", "the latest step is saved";
     SWITCHING = "正在切换到", "switching to";
     SWITCH_TITLE = "切换阶段？", "Switch stages?";

@@ -274,3 +274,21 @@ fn the_first_whole_recall_is_told_once() {
     assert_eq!(probe(4, "处"), (1, false));
     assert_eq!(probe(5, "处处闻啼鸟。"), (1, false));
 }
+
+#[test]
+fn a_question_at_the_guard_says_what_is_not_saved() {
+    let shown = |keys: &[Key]| {
+        let mut state = drawn(120, 36);
+        let reason = "the loss is 9".to_owned();
+        event(&mut state, Event::Guarded { step: 400, reason, checkpoint: None, may_go_on: true });
+        press(&mut state, &[ESC]);
+        press(&mut state, keys);
+        let mut buf = Buffer::empty(Rect::new(0, 0, 120, 36));
+        view::draw(&state, buf.area, &mut buf);
+        buf.content().iter().map(ratatui::buffer::Cell::symbol).collect::<String>()
+    };
+    let words = "the guard has stopped the stage";
+    for (keys, asked) in [(&[Key::char('q')][..], true), (&[][..], false)] {
+        assert_eq!(shown(keys).contains(words), asked, "{keys:?}");
+    }
+}

@@ -115,14 +115,19 @@ fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Canv
         Question::Quit if live.unsaved_steps() == 0 => {
             (strings::QUIT_TITLE, vec![(state.tr(strings::QUIT_ALL_SAVED).to_owned(), Role::Dim)])
         }
+        Question::Quit if live.feedback.guard.is_some() => {
+            let words = vec![(strings::since_save(state.lang, live.unsaved_steps()), Role::Dim)];
+            (strings::QUIT_TITLE, [words, wrapped(state.tr(strings::QUIT_GUARDED), area)].concat())
+        }
         Question::Quit => {
             (strings::QUIT_TITLE, vec![(strings::since_save(state.lang, live.unsaved_steps()), Role::Dim)])
         }
         Question::Switch(to) => {
             let to = state.stage_word(Some(*to));
             let text = strings::switch(state.lang, live.short(), live.steps_done(), to);
-            let kept = state.tr(strings::SWITCH_KEPT).to_owned();
-            (strings::SWITCH_TITLE, vec![(text, Role::Text), (kept, Role::Dim)])
+            let guarded = live.feedback.guard.as_ref().map(|_| wrapped(state.tr(strings::QUIT_GUARDED), area));
+            let kept = vec![(state.tr(strings::SWITCH_KEPT).to_owned(), Role::Dim)];
+            (strings::SWITCH_TITLE, [vec![(text, Role::Text)], guarded.unwrap_or(kept)].concat())
         }
         Question::GoBack(_, checkpoint) => {
             let lines = wrapped(state.tr(strings::GO_BACK_KEPT), area);
