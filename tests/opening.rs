@@ -120,6 +120,12 @@ fn the_reading_of_conversations_is_reported_and_given_up() {
     let (seen, result) = reported(&run, &setup, None);
     result.unwrap();
     assert_eq!(kinds(&seen), [Work::Chats, Work::Tokenize]);
+    // A new run on the built-in text reads them for its tokenizer.
+    let fresh = dir.path().join("fresh");
+    let pretrain = self::setup("pretrain", TINY.iter().chain(&["steps=2", &chats]));
+    let (seen, result) = reported(&fresh, &pretrain, Some(Work::Chats));
+    assert!(matches!(result, Err(TrainError::Stopped)), "{:?}", result.err());
+    assert_eq!(kinds(&seen), [Work::Chats]);
     let after = RunView::open(danlu::store::RealFs::shared(), &run).unwrap().checkpoints().list().unwrap();
     assert_eq!(before, after);
 }

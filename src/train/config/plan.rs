@@ -90,6 +90,13 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// Whether the model has the shape of another configuration's. A size that is not settled yet has no shape, and no
+    /// checkpoint either.
+    pub(crate) fn has_shape_of(&self, other: &RunConfig) -> bool {
+        let (Ok(ours), Ok(theirs)) = (self.model(), other.model()) else { return true };
+        ModelConfig { dropout: theirs.dropout, initializer_range: theirs.initializer_range, ..ours } == theirs
+    }
+
     /// How prompts are answered, and the most tokens of an answer.
     pub fn manner(&self) -> Manner {
         let s = self.sampling.settings(self.site(StageId::default()));

@@ -138,6 +138,7 @@ impl Corpus {
         known: Option<Tokenizer>,
         vocab_size: usize,
         probes: Vec<ProbeConfig>,
+        monitor: &Monitor,
     ) -> Result<Corpus, TrainError> {
         let mut sources = data::builtin_sources()?;
         for source in &mut sources {
@@ -153,7 +154,7 @@ impl Corpus {
             let mut texts = data::training_texts(&sources, &split);
             // The stages of a run share a tokenizer, so it is trained on the text of later stages too.
             let all: f64 = sources.iter().map(|s| s.weight).sum();
-            let conversations = conversations::conversations(config, run_dir, false, &Monitor::default())?;
+            let conversations = conversations::conversations(config, run_dir, false, monitor)?;
             texts.push(data::chat_texts(&conversations, CHAT_WEIGHT * all));
             fits(
                 match config.tokenizer {
@@ -202,7 +203,7 @@ fn load(
     };
     let probes = probes(config);
     if config.source.is_empty() {
-        return Corpus::builtin(config, preparer.view().dir(), known, vocab_size, probes);
+        return Corpus::builtin(config, preparer.view().dir(), known, vocab_size, probes, monitor);
     }
     let text = prepare::Text { config, preparer, probes: &probes, vocab_size, monitor };
     let prepare::Prepared { packed, tokenizer, funnels, failed, notes, version, effort } = text.run(known)?;

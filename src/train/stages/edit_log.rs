@@ -147,6 +147,15 @@ impl Raise {
         let newest = later.last().map_or(low, |(_, rate)| rate);
         Some(Raise { since, high, low, newest })
     }
+
+    /// That it is taken back, for the step that the stage returns to: what is later is moved out of the log.
+    pub(crate) fn taken_back(&self, step: usize) -> Event {
+        let (Raise { high, low, .. }, since) = (self, self.since + 1);
+        Event::Note {
+            step,
+            text: format!("learning_rate {high:e} of step {since} is not repeated; it is {low:e} again"),
+        }
+    }
 }
 
 /// The entries from a step on, where the learning rate was raised since: the one that holds at the step, and those of

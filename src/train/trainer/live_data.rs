@@ -420,13 +420,10 @@ fn lasting(core: &Core<'_>, path: &str, config: &RunConfig) -> Result<Option<&'s
     if core.done == 0 && core.view().checkpoints().list()?.is_empty() {
         return Ok(None);
     }
-    let shape = |config: &RunConfig| {
-        config.model().map(|model| crate::nn::ModelConfig { dropout: 0.0, initializer_range: 0.0, ..model }).ok()
-    };
     Ok(match path {
         "seed" => Some("a run keeps its seed once it has a checkpoint; start a new run for another"),
         "tokenizer" => Some("a run keeps its tokenizer once it has a checkpoint; start a new run for another"),
-        _ if shape(config) != shape(&core.config) => {
+        _ if !config.has_shape_of(&core.config) => {
             Some("a run keeps the shape of its model once it has a checkpoint; start a new run for another")
         }
         _ => None,

@@ -264,11 +264,8 @@ impl Recovery {
         }
         let factor = if raised.is_some() { 1.0 } else { factor };
         core.out.emit(Event::SetBack { step, spike, until, factor, reason, checkpoint });
-        if let Some(Raise { since, high, low, .. }) = raised {
-            // Of the step that the stage returns to: what is later is moved out of the log.
-            let since = since + 1;
-            let text = format!("learning_rate {high:e} of step {since} is not repeated; it is {low:e} again");
-            core.out.emit(Event::Note { step, text });
+        if let Some(raise) = raised {
+            core.out.emit(raise.taken_back(step));
         }
         Ok(())
     }
@@ -320,10 +317,8 @@ pub(super) fn return_of_the_guard(core: &mut Core<'_>) -> Result<(), TrainError>
     let (view, stage) = (core.view().clone(), core.stage);
     let Some(newest) = view.checkpoints().newest_verified(Some(stage))?.found else { return Ok(()) };
     let step = newest.id.step;
-    if let Some(Raise { since, high, low, .. }) = undo_raise(core, step)? {
-        let since = since + 1;
-        let text = format!("learning_rate {high:e} of step {since} is not repeated; it is {low:e} again");
-        core.out.emit(Event::Note { step: step as usize, text });
+    if let Some(raise) = undo_raise(core, step)? {
+        core.out.emit(raise.taken_back(step as usize));
     } else if let Some(turn) = knobs::at_once(&view, stage, step)? {
         knobs::write(&core.open.run, &turn)?;
         let text = format!("{}: from step {} on", turn.text, step + 1);

@@ -208,17 +208,11 @@ fn configured(parent: &RunView, sets: &[(String, String)], stage: StageId) -> Re
             return Err(TrainError::Input(format!("{option}: {why}; leave it out, or start a new run")));
         }
     }
-    // A size that is not settled yet has no shape, and no checkpoint either.
-    if let (Ok(ours), Ok(theirs)) = (after.model(), before.model()) {
-        let same =
-            crate::nn::ModelConfig { dropout: theirs.dropout, initializer_range: theirs.initializer_range, ..ours }
-                == theirs;
-        if !same {
-            return Err(TrainError::Input(
-                "--set changes the shape of the model, which its checkpoints have already; start a new run instead"
-                    .to_owned(),
-            ));
-        }
+    if !after.has_shape_of(&before) {
+        return Err(TrainError::Input(
+            "--set changes the shape of the model, which its checkpoints have already; start a new run instead"
+                .to_owned(),
+        ));
     }
     let mut pairs: Vec<(String, String)> = sets.iter().map(|(key, value)| (full(key), value.clone())).collect();
     if after.names_relative_paths() && after.root == before.root {
